@@ -1,0 +1,47 @@
+"""How signal and noise mix over time: every schedule is ``t -> (alpha, sigma)`` and everything else is derived.
+
+The forward process is x_t = alpha(t) x0 + sigma(t) eps. Time 0 is clean data for all of them. The noise scale itself
+is VE's time; VP's runs from 0 to 1; a discrete schedule counts its steps. Grids are decreasing tensors of times that
+end at 0, made here and handed to samplers.
+"""
+
+from fewsteps.schedules.base import Schedule, diffuse, kl_to_standard_normal, snr
+from fewsteps.schedules.continuous import VE, VPCosine, VPLinear
+from fewsteps.schedules.discrete import Discrete, progressive
+from fewsteps.schedules.grids import geometric, karras, quadratic, uniform
+from fewsteps.schedules.pixel import (
+    PIXEL_MIN,
+    SNR_PEAK,
+    PixelAware,
+    expected_ddpm,
+    expected_pixel,
+    image_scale,
+    pixel_snr,
+    pixel_snr_rate,
+    time_to_snr,
+)
+
+__all__ = [
+    "PIXEL_MIN",
+    "SNR_PEAK",
+    "VE",
+    "Discrete",
+    "PixelAware",
+    "Schedule",
+    "VPCosine",
+    "VPLinear",
+    "diffuse",
+    "expected_ddpm",
+    "expected_pixel",
+    "geometric",
+    "image_scale",
+    "karras",
+    "kl_to_standard_normal",
+    "pixel_snr",
+    "pixel_snr_rate",
+    "progressive",
+    "quadratic",
+    "snr",
+    "time_to_snr",
+    "uniform",
+]

@@ -1,0 +1,309 @@
+"""PixelAware's schedule, in which every pixel forgets at a rate set by its own brightness.
+
+Its step i of T is written as t = i / T throughout, so alpha_bar = exp(-gamma t x0) for t in [0, 1]. Pixels live in
+(0, 1], darkest 4e-3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.schedules.base import Time, as_time, positive
+
+PIXEL_MIN = 4e-3
+"""The darkest pixel: one grey level, so that no pixel has rate zero."""
+
+SNR_PEAK = 2.575678909920331
+"""gamma t x0 at which the SNR of a pixel falls faster than that of any other brightness: the root of 3 tanh(u/2) = u.
+
+Below it brighter pixels lose SNR faster, as Proposition 1 says; beyond it they lose it more slowly, because they
+have none left."""
+
+Form = Literal["correct", "printed"]
+
+
+def image_scale(x0: Tensor, gamma: float) -> Tensor:
+    """The image scale x_delta = exp(-gamma x0), in (0, 1): dark where the image is bright.
+
+    Parameters
+    ----------
+    x0 : Tensor
+        Clean pixels in (0, 1].
+    gamma : float
+        Positive.
+
+    Returns
+    -------
+    Tensor
+        It is an invertible map of the image, x0 = -log(x_delta) / gamma, and no coarse summary.
+
+    Raises
+    ------
+    ParameterError
+        If `gamma` <= 0.
+
+    Notes
+    -----
+    Source: PX-1, Eq. 7.
+    """
+    return torch.exp(-positive("gamma", gamma) * x0)
+
+
+def _constant_rate(t: Tensor) -> Tensor:
+    return t
+
+
+@dataclass(frozen=True, eq=False)
+class PixelAware:
+    """alpha_bar(t) = exp(-gamma x0 B(t)): a field of schedules, one per pixel of one image.
+
+    Parameters
+    ----------
+    x0 : Tensor
+        The clean image, pixels in (0, 1]: the schedule depends on what it destroys.
+    gamma : float
+        Positive; the papers use 20 at 200 steps and 50 at 500.
+    form : {"correct", "printed"}
+        Eq. 10 divides by T once more after i / T has become t. "printed" does so, and needs `steps`.
+    steps : int, optional
+        T, for the printed form only.
+    rate_integral : callable
+        B(t), increasing from B(0) = 0. The default t is the paper's model; t -> a t^2 / 2 is the drift of appendix B
+        with DDPM's linear rate a t.
+
+    Raises
+    ------
+    ShapeError
+        If a pixel is outside (0, 1].
+    ParameterError
+        If `gamma` <= 0, or the printed form is asked for without `steps`.
+
+    Notes
+    -----
+    Source: PX-1, Eq. 8 and 9; PX-11, appendix B (generalised drift).
+    """
+
+    x0: Tensor
+    gamma: float = 20.0
+    form: Form = "correct"
+    steps: int | None = None
+    rate_integral: Callable[[Tensor], Tensor] = _constant_rate
+    t_min: float = 1e-3
+    t_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive("gamma", self.gamma)
+        if not bool(((self.x0 > 0) & (self.x0 <= 1)).all()):
+            raise ShapeError(f"x0 must have all pixels in (0, 1]: use x0.clamp({PIXEL_MIN}, 1).")
+        if self.form not in ("correct", "printed"):
+            raise ParameterError(f"form must be 'correct' or 'printed', not {self.form!r}.")
+        if self.form == "printed" and (self.steps is None or self.steps < 1):
+            raise ParameterError("steps must be an integer of at least 1 for the printed Eq. 10.")
+
+    def _exponent(self, t: Time) -> Tensor:
+        exponent = self.gamma * self.rate_integral(as_time(t)) * self.x0
+        return exponent / self.steps if self.form == "printed" and self.steps else exponent
+
+    def alpha_bar(self, t: Time) -> Tensor:
+        """exp(-gamma x0 B(t)), a field of the shape of the image."""
+        return torch.exp(-self._exponent(t))
+
+    def alpha(self, t: Time) -> Tensor:
+        """Square root of :meth:`alpha_bar`."""
+        return torch.exp(-self._exponent(t) / 2)
+
+    def sigma(self, t: Time) -> Tensor:
+        """sqrt(1 - alpha_bar), without the cancellation for dark pixels."""
+        return (-torch.expm1(-self._exponent(t))).sqrt()
+
+
+def pixel_snr(x0: Tensor, t: Time, gamma: float) -> Tensor:
+    """SNR of a pixel, x0^2 / (exp(gamma t x0) - 1): its own square counts as signal.
+
+    Parameters
+    ----------
+    x0 : Tensor
+        Pixels in (0, 1].
+    t : float or Tensor
+        In (0, 1]; broadcast against `x0`.
+    gamma : float
+        Positive.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ParameterError
+        If `gamma` <= 0.
+
+    Notes
+    -----
+    Source: PX-2, Eq. 11.
+    """
+    return x0.square() / torch.expm1(positive("gamma", gamma) * as_time(t) * x0)
+
+
+def pixel_snr_rate(x0: Tensor, t: Time, gamma: float, *, form: Form = "correct") -> Tensor:
+    """d SNR / dt of a pixel: -gamma x0^3 e^u / (e^u - 1)^2 with u = gamma t x0; negative.
+
+    Parameters
+    ----------
+    x0 : Tensor
+        Pixels in (0, 1].
+    t : float or Tensor
+        In (0, 1].
+    gamma : float
+        Positive.
+    form : {"correct", "printed"}
+        Eq. 17 lacks the factor e^u in the numerator.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ParameterError
+        If `gamma` <= 0 or `form` is unknown.
+
+    Notes
+    -----
+    Source: PX-3, Eq. 12 and 17 (corrected). Larger x0 loses SNR faster while gamma t x0 < SNR_PEAK for both pixels.
+    """
+    if form not in ("correct", "printed"):
+        raise ParameterError(f"form must be 'correct' or 'printed', not {form!r}.")
+    u = positive("gamma", gamma) * as_time(t) * x0
+    if form == "printed":
+        return -gamma * x0**3 / torch.expm1(u).square()
+    # e^u / (e^u - 1)^2 = 1 / (4 sinh^2(u / 2)) does not overflow before the answer is zero.
+    return -gamma * x0**3 / (2 * torch.sinh(u / 2)).square()
+
+
+def time_to_snr(x0: Tensor, level: float, gamma: float) -> Tensor:
+    """The time at which a pixel's SNR has fallen to `level`: log(1 + x0^2 / level) / (gamma x0).
+
+    Parameters
+    ----------
+    x0 : Tensor
+        Pixels in (0, 1].
+    level : float
+        Positive.
+    gamma : float
+        Positive.
+
+    Returns
+    -------
+    Tensor
+        Above 1 where the process ends before that.
+
+    Raises
+    ------
+    ParameterError
+        If `level` or `gamma` is not positive.
+
+    Notes
+    -----
+    Source: PX-11, section 3.1: whether all pixels reach zero SNR together.
+    """
+    return torch.log1p(x0.square() / positive("level", level)) / (positive("gamma", gamma) * x0)
+
+
+def expected_pixel(x0: Tensor, t: Time, gamma: float) -> Tensor:
+    """Expected trajectory of PixelAware, x0 exp(-gamma x0 t / 2).
+
+    Parameters
+    ----------
+    x0 : Tensor
+    t : float or Tensor
+    gamma : float
+        Positive.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ParameterError
+        If `gamma` <= 0.
+
+    Notes
+    -----
+    Source: PX-3, Eq. 25.
+    """
+    return x0 * torch.exp(-positive("gamma", gamma) * x0 * as_time(t) / 2)
+
+
+def expected_ddpm(x0: Tensor, t: Time, a: float, *, form: Form = "correct") -> Tensor:
+    """Expected trajectory of a diffusion with rate beta(t) = a t: x0 exp(-a t^2 / 4).
+
+    Parameters
+    ----------
+    x0 : Tensor
+    t : float or Tensor
+        In [0, 1].
+    a : float
+        Slope of the rate, positive; DDPM's linear schedule has about 20.
+    form : {"correct", "printed"}
+        Eq. 22 prints exp(-a t^2 / 2): the integral of a t / 2 is a t^2 / 4. Eq. 26 has the same slip, which is this
+        function with a replaced by gamma a x0.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ParameterError
+        If `a` <= 0 or `form` is unknown.
+
+    Notes
+    -----
+    Source: PX-3, Eq. 22 (corrected); PX-11, Eq. 26 (corrected).
+    """
+    if form not in ("correct", "printed"):
+        raise ParameterError(f"form must be 'correct' or 'printed', not {form!r}.")
+    divisor = 4 if form == "correct" else 2
+    return x0 * torch.exp(-positive("a", a) * as_time(t).square() / divisor)
+
+
+def proposition_2_holds_until(x0: float, gamma: float, a: float) -> float:
+    """The largest t for which Eq. 13 holds on all of (0, t): PixelAware's mean moves faster than DDPM's.
+
+    |d/dt x0 exp(-gamma x0 t / 2)| > |d/dt x0 exp(-a t^2 / 4)| reads log(gamma x0) - gamma x0 t / 2 > log(a t) -
+    a t^2 / 4. Near 0 it holds; once PixelAware's mean is gone it cannot. Found by bisection after the first change of
+    sign on a fine grid.
+
+    Returns
+    -------
+    float
+        In (0, 1]; 1 if it holds throughout.
+
+    Notes
+    -----
+    Source: PX-3, Eq. 13.
+    """
+    rate = positive("gamma", gamma) * positive("x0", x0)
+    positive("a", a)
+
+    def lead(t: float) -> float:
+        return math.log(rate) - rate * t / 2 - math.log(a * t) + a * t * t / 4
+
+    grid = [i / 1000 for i in range(1, 1001)]
+    late = next((t for t in grid if lead(t) <= 0), None)
+    if late is None:
+        return 1.0
+    early = late - 1e-3 if late > 1e-3 else 1e-12
+    for _ in range(60):
+        middle = (early + late) / 2
+        early, late = (middle, late) if lead(middle) > 0 else (early, middle)
+    return early

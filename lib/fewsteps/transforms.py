@@ -1,0 +1,242 @@
+"""Orthonormal transforms of images: DCT-II, DFT and one level of the Haar wavelet.
+
+All of them act on the last two axes, broadcast over the rest, keep the dtype and the device, can be differentiated,
+and preserve the sum of squares. So white noise is white on both sides, which is what every filter here relies on.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fewsteps.errors import ShapeError
+from fewsteps.shapes import Complex, Float, Inexact, require_image
+
+MATRIX_MAX = 128
+"""Longest axis on which a product with the cosine matrix is used; `make bench` measures where the FFT overtakes it."""
+
+
+def dct2(x: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch H W"]:
+    """Two-dimensional orthonormal DCT-II.
+
+    The printed definition puts the factor 1/sqrt(2) on the sample n = 0, which is not orthogonal; it belongs on the
+    frequency k = 0, as here.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., H, W)
+        Real images.
+
+    Returns
+    -------
+    Tensor, shape (..., H, W)
+        Coefficients; index 0 is the mean, index k is k / (2 H) cycles per pixel.
+
+    Raises
+    ------
+    ShapeError
+        If `x` is not a floating-point tensor with at least two axes.
+
+    Notes
+    -----
+    Source: TDAS-2, appendix A.1 (corrected).
+    """
+    require_image(x)
+    return _dct(_dct(x).mT).mT
+
+
+def idct2(coefficients: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch H W"]:
+    """Inverse of :func:`dct2`.
+
+    Parameters
+    ----------
+    coefficients : Tensor, shape (..., H, W)
+
+    Returns
+    -------
+    Tensor, shape (..., H, W)
+
+    Raises
+    ------
+    ShapeError
+        If `coefficients` is not a floating-point tensor with at least two axes.
+
+    Notes
+    -----
+    Source: TDAS-2, appendix A.1 (corrected).
+    """
+    require_image(coefficients, "coefficients")
+    return _idct(_idct(coefficients).mT).mT
+
+
+def fft2(x: Inexact[Tensor, "*batch H W"]) -> Complex[Tensor, "*batch H W"]:
+    """Two-dimensional orthonormal DFT, zero frequency first (not centred).
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., H, W)
+        Real or complex images.
+
+    Returns
+    -------
+    complex Tensor, shape (..., H, W)
+
+    Raises
+    ------
+    ShapeError
+        If `x` is not a floating-point or complex tensor with at least two axes.
+
+    Notes
+    -----
+    Source: TDAS-5, appendix A.1, with the unitary factor.
+    """
+    require_image(x)
+    return torch.fft.fft2(x, norm="ortho")
+
+
+def ifft2(coefficients: Inexact[Tensor, "*batch H W"]) -> Complex[Tensor, "*batch H W"]:
+    """Inverse of :func:`fft2`; take ``.real`` where the filter in between is even.
+
+    Parameters
+    ----------
+    coefficients : Tensor, shape (..., H, W)
+
+    Returns
+    -------
+    complex Tensor, shape (..., H, W)
+
+    Raises
+    ------
+    ShapeError
+        If `coefficients` is not a floating-point or complex tensor with at least two axes.
+
+    Notes
+    -----
+    Source: TDAS-5, appendix A.1, with the unitary factor.
+    """
+    require_image(coefficients, "coefficients")
+    return torch.fft.ifft2(coefficients, norm="ortho")
+
+
+class Haar(NamedTuple):
+    """One level of the orthonormal Haar transform, each band of shape (..., H/2, W/2).
+
+    `ll` is twice the local mean, because the transform is orthonormal; `lh` changes down the columns (horizontal
+    edges), `hl` along the rows, `hh` along both.
+    """
+
+    ll: Tensor
+    lh: Tensor
+    hl: Tensor
+    hh: Tensor
+
+
+def haar_dwt2(x: Float[Tensor, "*batch H W"]) -> Haar:
+    """One level of the orthonormal Haar wavelet transform.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., H, W)
+        H and W even.
+
+    Returns
+    -------
+    Haar
+        The bands `ll`, `lh`, `hl`, `hh`, each (..., H/2, W/2).
+
+    Raises
+    ------
+    ShapeError
+        If H or W is odd, or `x` is no floating-point image.
+
+    Notes
+    -----
+    Source: SD-4, section 3.2.
+    """
+    require_image(x)
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        raise ShapeError(f"x must have even height and width for a Haar transform, not {height} x {width}.")
+    top_left, top_right = x[..., ::2, ::2], x[..., ::2, 1::2]
+    low_left, low_right = x[..., 1::2, ::2], x[..., 1::2, 1::2]
+    top, top_step = top_left + top_right, top_left - top_right
+    low, low_step = low_left + low_right, low_left - low_right
+    return Haar((top + low) / 2, (top - low) / 2, (top_step + low_step) / 2, (top_step - low_step) / 2)
+
+
+def haar_idwt2(bands: Haar | tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """Inverse of :func:`haar_dwt2`.
+
+    Parameters
+    ----------
+    bands : Haar
+        Four tensors of one shape (..., h, w).
+
+    Returns
+    -------
+    Tensor, shape (..., 2 h, 2 w)
+
+    Raises
+    ------
+    ShapeError
+        If the bands differ in shape.
+
+    Notes
+    -----
+    Source: SD-4, section 3.2.
+    """
+    ll, lh, hl, hh = bands
+    for name, band in zip(Haar._fields, (ll, lh, hl, hh), strict=True):
+        require_image(band, name)
+        if band.shape != ll.shape:
+            raise ShapeError(f"{name} must have the shape of ll, {tuple(ll.shape)}, not {tuple(band.shape)}.")
+    top, low = (ll + lh) / 2, (ll - lh) / 2
+    top_step, low_step = (hl + hh) / 2, (hl - hh) / 2
+    rows = [torch.stack((a + d, a - d), dim=-1).flatten(-2) for a, d in ((top, top_step), (low, low_step))]
+    return torch.stack(rows, dim=-2).flatten(-3, -2)
+
+
+def _dct(x: Tensor) -> Tensor:
+    """Orthonormal DCT-II along the last axis."""
+    n = x.shape[-1]
+    if n <= MATRIX_MAX:
+        return x @ _matrix(n, x.dtype, x.device).mT
+    # The even samples, then the odd ones backwards, make the cosine transform one complex FFT (Makhoul 1980).
+    folded = torch.cat((x[..., ::2], x[..., 1::2].flip(-1)), dim=-1)
+    return (torch.fft.fft(folded) * _twiddle(n, x.dtype, x.device)).real
+
+
+def _idct(y: Tensor) -> Tensor:
+    """Inverse of `_dct` along the last axis."""
+    n = y.shape[-1]
+    if n <= MATRIX_MAX:
+        return y @ _matrix(n, y.dtype, y.device)
+    reverse = torch.nn.functional.pad(y[..., 1:].flip(-1), (1, 0))
+    # cos and sin parts of one real sequence: coefficient n - k is the sine partner of k, and k = 0 has none.
+    scaled = torch.complex(y, -reverse) / _twiddle(n, y.dtype, y.device)
+    folded = torch.fft.ifft(scaled).real
+    out = torch.empty_like(folded)
+    half = (n + 1) // 2
+    out[..., ::2] = folded[..., :half]
+    out[..., 1::2] = folded[..., half:].flip(-1)
+    return out
+
+
+@lru_cache(maxsize=64)
+def _matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    k = torch.arange(n, dtype=torch.float64)
+    matrix = torch.cos(math.pi / n * (k + 0.5) * k[:, None]) * math.sqrt(2 / n)
+    matrix[0] = math.sqrt(1 / n)
+    return matrix.to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def _twiddle(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    k = torch.arange(n, dtype=torch.float64)
+    scale = torch.full((n,), math.sqrt(2 / n), dtype=torch.float64)
+    scale[0] = math.sqrt(1 / n)
+    return torch.polar(scale, -math.pi * k / (2 * n)).to(device, dtype.to_complex())

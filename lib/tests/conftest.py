@@ -1,0 +1,23 @@
+"""Set up before any test module is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# the hook rewrites modules while they are imported: it does nothing for those that are there already
+assert "fewsteps" not in sys.modules, "something imported fewsteps before the shape checks were installed"
+install_import_hook("fewsteps", "typechecker.check")
+
+# the same examples on every machine, and no deadline on machines that are shared
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci")
+
+
+def pytest_configure(config):
+    """Let the coverage map judge the session."""
+    from coverage_plugin import register  # imports fewsteps, so it has to come after the hook
+
+    register(config)
