@@ -21,3 +21,7 @@ def pytest_configure(config):
     from coverage_plugin import register  # imports fewsteps, so it has to come after the hook
 
     register(config)
+
+
+# imported after the hook, as they import fewsteps
+pytest_plugins = ["book_fixtures"]

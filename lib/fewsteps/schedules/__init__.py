@@ -7,7 +7,7 @@ end at 0, made here and handed to samplers.
 
 from fewsteps.schedules.base import Schedule, diffuse, kl_to_standard_normal, snr
 from fewsteps.schedules.continuous import VE, VPCosine, VPLinear
-from fewsteps.schedules.discrete import Discrete, progressive
+from fewsteps.schedules.discrete import Discrete, progressive, progressive_lengths
 from fewsteps.schedules.grids import geometric, karras, quadratic, uniform
 from fewsteps.schedules.pixel import (
     PIXEL_MIN,
@@ -18,6 +18,7 @@ from fewsteps.schedules.pixel import (
     image_scale,
     pixel_snr,
     pixel_snr_rate,
+    proposition_2_holds_until,
     time_to_snr,
 )
 
@@ -40,6 +41,8 @@ __all__ = [
     "pixel_snr",
     "pixel_snr_rate",
     "progressive",
+    "progressive_lengths",
+    "proposition_2_holds_until",
     "quadratic",
     "snr",
     "time_to_snr",

@@ -1,0 +1,67 @@
+"""Copy what the pages load in the browser from the npm packages: no page asks anything of another site.
+
+The packages and their versions are those of ``package-lock.json``; the copies go to ``book/_static/vendor`` and are
+never committed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fewsteps.book.files import digest, digest_file, fresh_directory, swap_directory
+from fewsteps.book.project import Project
+from fewsteps.errors import UserError
+
+WIDGETS = "@jupyter-widgets/html-manager/dist"
+
+# (file or directory in node_modules, its place in vendor)
+COPIES = (
+    ("requirejs/require.js", "require.js"),
+    ("anywidget/dist/index.js", "anywidget.js"),
+    ("plotly.js-dist-min/plotly.min.js", "plotly.min.js"),
+    ("mathjax/es5/tex-chtml.js", "mathjax/tex-chtml.js"),
+    ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
+    (f"{WIDGETS}/embed-amd.js", "@jupyter-widgets/embed-amd.js"),
+)
+
+# The widget manager asks for its icon fonts beside itself or below its package's name, whichever script ran first.
+FONT_DIRECTORIES = ("@jupyter-widgets", f"{WIDGETS}")
+FONT_SUFFIXES = {".woff2", ".woff", ".ttf"}
+
+
+def vendor(project: Project) -> None:
+    """Bring ``book/_static/vendor`` up to date with ``node_modules``.
+
+    Raises
+    ------
+    UserError
+        ``node_modules`` is not there or not complete.
+    """
+    stamp = project.vendor / "stamp"
+    key = digest(digest_file(project.root / "package-lock.json"), digest_file(Path(__file__)))
+    if stamp.is_file() and stamp.read_text() == key:
+        return
+    part = fresh_directory(project.vendor.with_name(".vendor.part"))
+    try:
+        _copy(project.root / "node_modules", part)
+        (part / "stamp").write_text(key)
+        swap_directory(part, project.vendor)
+    except FileNotFoundError as error:
+        raise UserError(f"The front-end packages are missing ({error.filename}): run make setup.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _copy(modules: Path, target: Path) -> None:
+    for source, name in COPIES:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (modules / source).is_dir():
+            shutil.copytree(modules / source, target / name)
+        else:
+            shutil.copyfile(modules / source, target / name)
+    fonts = [path for path in sorted((modules / WIDGETS).iterdir()) if path.suffix in FONT_SUFFIXES]
+    for directory in FONT_DIRECTORIES:
+        (target / directory).mkdir(parents=True, exist_ok=True)
+        for font in fonts:
+            shutil.copyfile(font, target / directory / font.name)

@@ -1,0 +1,79 @@
+"""One look for all static figures, readable on a white page and on a dark one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The middle of the grey scale has about the same contrast to white and to the dark theme's background.
+INK = "#7a828c"
+COLOURS = ("#d1495b", "#2e86de", "#3a9d5d", "#9067d6", "#b8860b", "#d264a9")
+DASHES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (9, 3)))
+
+
+def use_style() -> None:
+    """Set matplotlib up for the book: transparent, mid-grey ink, lines that differ in dash as well as colour."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    mpl.rcParams.update(
+        {
+            "figure.facecolor": "none",
+            "savefig.facecolor": "none",
+            "savefig.transparent": True,
+            "axes.facecolor": "none",
+            "legend.framealpha": 0.0,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "axes.titlecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "grid.color": INK,
+            "grid.alpha": 0.25,
+            "axes.grid": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
+            "lines.linewidth": 1.8,
+            "font.size": 11,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
+        }
+    )
+
+
+def image_grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels: Sequence[str]) -> Figure:
+    """A grid of pictures with column titles and row labels.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of Tensor, each (3, H, W) or (1, H, W)
+        Pixels in [0, 1]; what lies outside is clipped.
+    columns, labels : sequence of str
+        Titles over the columns and beside the rows.
+
+    Returns
+    -------
+    Figure
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(1.9 * len(columns), 1.95 * len(rows)), squeeze=False)
+    for axis_row, row, label in zip(axes, rows, labels, strict=True):
+        for axis, image in zip(axis_row, row, strict=True):
+            axis.imshow(image.clamp(0, 1).permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            for side in axis.spines.values():
+                side.set_visible(False)
+        axis_row[0].set_ylabel(label)
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.set_title(title, fontsize=10)
+    return figure

@@ -1,0 +1,9 @@
+"""The live figures: anywidgets that work with a kernel and in the static page without one.
+
+A laboratory is one class here and one self-contained front-end module, composed from the files beside it. The
+mathematics runs in the browser in both worlds; with a kernel the traits reach Python as well.
+"""
+
+from fewsteps.widgets.labs import SnrLab, WienerLab
+
+__all__ = ["SnrLab", "WienerLab"]

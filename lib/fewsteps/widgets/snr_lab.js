@@ -1,0 +1,194 @@
+// Chapter 03: how five forward processes lose their signal, on a pixel and on a photograph.
+import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage } from "./kit.js";
+import {
+  PIXEL_MIN, cosineAlphaBar, klToStandardNormal, linearAlphaBar, pixelAlphaBar, pixelSnr, progressiveAlphaBar, timeToSnr,
+  veSigma, vpLinearAlphaBar,
+} from "./snr.js";
+
+const TRAITS = ["gamma", "T", "pixel", "t", "form", "photo"];
+const number = (v, digits = 2) => (v !== 0 && (Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3) ? v.toExponential(1) : String(Number(v.toPrecision(digits)))).replace("-", "−");
+
+/** How often each of the 256 grey levels occurs, over all channels and in the red one: all that moments need. */
+function histograms(raw) {
+  const all = new Float64Array(256);
+  const red = new Float64Array(256);
+  for (let i = 0; i < raw.length; i++) {
+    all[raw[i]] += 1 / raw.length;
+    if (i % 3 === 0) red[raw[i]] += 3 / raw.length;
+  }
+  return { all, red };
+}
+
+const LEVELS = Float64Array.from({ length: 256 }, (_, v) => Math.max(v / 255, PIXEL_MIN));
+
+/** Mean and variance over the red pixels of x_t, for a law alpha_bar(x): the empirical statistics of Fig. 2. */
+function moments(histogram, alphaBarOf) {
+  let [mean, square, noise] = [0, 0, 0];
+  for (let v = 0; v < 256; v++) {
+    if (!histogram[v]) continue;
+    const alphaBar = alphaBarOf(LEVELS[v]);
+    const kept = Math.sqrt(alphaBar) * LEVELS[v];
+    mean += histogram[v] * kept;
+    square += histogram[v] * kept * kept;
+    noise += histogram[v] * (1 - alphaBar);
+  }
+  return { mean, variance: square - mean * mean + noise };
+}
+
+const meanKl = (histogram, alphaBarOf) => histogram.reduce((sum, share, v) => (share ? sum + share * klToStandardNormal(LEVELS[v], alphaBarOf(LEVELS[v])) : sum), 0);
+
+function render({ model, el }) {
+  const size = model.get("size");
+  const names = model.get("names");
+  const photos = bytes(model.get("photos"));
+  const noise = gaussians(3 * size * size, model.get("seed"));
+  const root = element("div", { class: "fs-lab", "data-lab": "snr" });
+  const on = stage(model, root, draw);
+
+  const controls = [
+    slider(on, model, { name: "t", label: "Time i/T", min: 0, max: 1, step: 0.005, format: (v) => v.toFixed(3) }),
+    slider(on, model, {
+      name: "gamma", label: "γ of PixelAware", min: Math.log10(0.5), max: 2, step: 0.01,
+      toTrait: (v) => Number((10 ** v).toPrecision(3)), toSlider: Math.log10, format: (v) => number(v, 3),
+    }),
+    slider(on, model, { name: "T", label: "Steps T", min: 1, max: 1000, step: 1, format: String }),
+    slider(on, model, {
+      name: "pixel", label: "Pixel value x₀", min: Math.log10(PIXEL_MIN), max: 0, step: 0.01,
+      toTrait: (v) => Math.min(1, Number((10 ** v).toPrecision(3))), toSlider: Math.log10, format: (v) => number(v, 3),
+    }),
+    choice(on, model, { name: "form", label: "PixelAware’s Eq. 10", options: [["correct", "corrected"], ["printed", "as printed"]] }),
+    choice(on, model, { name: "photo", label: "Photograph", options: names.map((name, k) => [k, name]) }),
+    resetButton(model, TRAITS),
+  ];
+  const pictures = ["under DDPM", "under DDPM stretched to T steps", "under PixelAware"].map((words) => picture({ size, caption: "", alt: `The photograph ${words}` }));
+
+  const schedules = [
+    { key: "pixel", name: "PixelAware", style: "fs-a" },
+    { key: "ddpm", name: "DDPM, first T of its 1000 betas’ range (Fig. 2)", style: "fs-b" },
+    { key: "stretched", name: "DDPM stretched to T steps", style: "fs-c" },
+  ];
+  const time = { label: "time i/T", domain: [0, 1] };
+  const ratio = plot(on, {
+    title: "Signal-to-noise ratio of one pixel",
+    x: time,
+    y: { label: "SNR (power ratio)", domain: [1e-6, 1e4], log: true },
+    series: [...schedules, { key: "cosine", name: "cosine", style: "fs-d" }, { key: "ve", name: "VE, σ .01 to 50", style: "fs-e" }, { key: "progressive", name: "ProgDDGAN, T = 4", style: "fs-f" }],
+    height: 300,
+  });
+  const mean = plot(on, { title: "Mean of the red channel", x: time, y: { label: "mean of x_t", domain: [0, 0.8] }, series: schedules.map((s) => ({ ...s, name: "" })) });
+  const variance = plot(on, { title: "Variance of the red channel", x: time, y: { label: "variance of x_t", domain: [0, 1.2] }, series: schedules.map((s) => ({ ...s, name: "" })) });
+  const law = plot(on, {
+    title: "What is left at the end: divergence from N(0, 1)",
+    x: { label: "γ", domain: [0.5, 100], log: true },
+    y: { label: "mean KL per pixel (nats)", domain: [1e-6, 10], log: true },
+    series: [...schedules.map((s) => ({ ...s, name: "" })), { key: "dark", name: "a pixel of x₀ as chosen", style: "fs-faint" }],
+    height: 300,
+  });
+  const summary = element("p", { class: "fs-summary", "aria-live": "polite" });
+  root.append(
+    element("div", { class: "fs-controls" }, ...controls),
+    element("div", { class: "fs-pictures" }, ...pictures.map((p) => p.node)),
+    summary,
+    element("div", { class: "fs-plots" }, ratio.node, law.node, mean.node, variance.node),
+  );
+  el.append(root);
+
+  const times = spaced(0, 1, 121);
+  const positive = times.slice(1);
+  const gammas = spaced(0.5, 100, 60, true);
+  const counted = new Map();
+  const raw = () => photos.subarray(3 * model.get("photo") * size * size, 3 * (model.get("photo") + 1) * size * size);
+  const counts = () => {
+    const k = model.get("photo");
+    if (!counted.has(k)) counted.set(k, histograms(raw()));
+    return counted.get(k);
+  };
+
+  /** alpha_bar(x, t) of the three processes that act on the photograph. */
+  function processes() {
+    const [T, gamma, form] = ["T", "gamma", "form"].map((n) => model.get(n));
+    const ddpm = linearAlphaBar(T);
+    return {
+      ddpm: (x, t) => ddpm[Math.round(t * T)],
+      stretched: (x, t) => vpLinearAlphaBar(t),
+      pixel: (x, t) => pixelAlphaBar(x, t, gamma, form === "printed" ? T : 0),
+    };
+  }
+
+  function draw() {
+    const laws = processes();
+    const t = model.get("t");
+    drawPhotographs(laws, t);
+    drawRatios(laws, t);
+    drawMoments(laws, t);
+    const ends = drawTerminal(laws);
+    const [gamma, pixel] = [model.get("gamma"), model.get("pixel")];
+    summary.textContent =
+      `At t = 1 the photograph is ${number(ends.pixel)} nats per pixel from pure noise under PixelAware, ${number(ends.ddpm)} under DDPM’s betas in T steps and ${number(ends.stretched)} under DDPM stretched to T. ` +
+      `A pixel of ${number(pixel, 3)} falls to an SNR of 0.01 at t = ${number(timeToSnr(pixel, 0.01, gamma))}, one of 1 at t = ${number(timeToSnr(1, 0.01, gamma))}; ` +
+      `at t = 1 its noise has a standard deviation of ${number(Math.sqrt(1 - laws.pixel(pixel, 1)))}.`;
+    root.dataset.kl = ends.pixel.toPrecision(6);
+  }
+
+  /** The forward process on the photograph, one noise for all three; the grey scale widens as the noise grows. */
+  function drawPhotographs(laws, t) {
+    const source = raw();
+    for (const [k, key] of ["ddpm", "stretched", "pixel"].entries()) {
+      const signal = LEVELS.map((x) => Math.sqrt(laws[key](x, t)) * x);
+      const grain = LEVELS.map((x) => Math.sqrt(1 - laws[key](x, t)));
+      const spread = Math.sqrt(counts().all.reduce((sum, share, v) => sum + share * grain[v] ** 2, 0));
+      const [low, high] = [-1.8 * spread, 1 + 0.8 * spread];
+      const { data } = pictures[k];
+      for (let i = 0, j = 0; i < source.length; i++, j += (i % 3 === 0 ? 2 : 1)) {
+        const v = source[i];
+        data[j] = (255 * (signal[v] + grain[v] * noise[i] - low)) / (high - low);
+      }
+      const title = ["DDPM, T steps", "DDPM stretched to T", "PixelAware"][k];
+      pictures[k].flush(`${title}: x_t at t = ${t.toFixed(2)}, noise level ${spread.toFixed(2)}`);
+    }
+  }
+
+  function drawRatios(laws, t) {
+    const x = model.get("pixel");
+    const from = (alphaBar) => (x * x * alphaBar) / (1 - alphaBar);
+    const steps = progressiveAlphaBar(4);
+    // A process in steps holds its level until the next one.
+    const held = steps.slice(1).flatMap((alphaBar, i) => [[i / 4, from(alphaBar)], [(i + 1) / 4, from(alphaBar)]]);
+    const T = model.get("form") === "printed" ? model.get("T") : 0;
+    ratio.update({
+      pixel: [positive, positive.map((s) => pixelSnr(x, s, model.get("gamma"), T))],
+      ddpm: [positive, positive.map((s) => from(laws.ddpm(x, s)))],
+      stretched: [positive, positive.map((s) => from(laws.stretched(x, s)))],
+      cosine: [positive, positive.map((s) => from(cosineAlphaBar(s)))],
+      ve: [positive, positive.map((s) => (x * x) / veSigma(s) ** 2)],
+      progressive: [held.map((p) => p[0]), held.map((p) => p[1])],
+    }, t, `For a pixel of ${number(x, 3)}.`);
+  }
+
+  function drawMoments(laws, t) {
+    const { red } = counts();
+    const series = (field) => Object.fromEntries(schedules.map(({ key }) => [key, [times, times.map((s) => moments(red, (x) => laws[key](x, s))[field])]]));
+    mean.update(series("mean"), t);
+    variance.update(series("variance"), t);
+  }
+
+  function drawTerminal(laws) {
+    const { all } = counts();
+    const T = model.get("form") === "printed" ? model.get("T") : 0;
+    const ends = Object.fromEntries(schedules.map(({ key }) => [key, meanKl(all, (x) => laws[key](x, 1))]));
+    const flat = (v) => [gammas, gammas.map(() => v)];
+    law.update({
+      pixel: [gammas, gammas.map((g) => meanKl(all, (x) => pixelAlphaBar(x, 1, g, T)))],
+      dark: [gammas, gammas.map((g) => klToStandardNormal(model.get("pixel"), pixelAlphaBar(model.get("pixel"), 1, g, T)))],
+      ddpm: flat(ends.ddpm),
+      stretched: flat(ends.stretched),
+    }, model.get("gamma"), `PixelAware ends at ${number(ends.pixel)} nats.`);
+    return ends;
+  }
+
+  on.listen(TRAITS, on.request);
+  on.paint();
+  return on.leave;
+}
+
+export default { render };

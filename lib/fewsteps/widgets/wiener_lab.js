@@ -1,0 +1,192 @@
+// Chapter 01: the Wiener filter on a photograph, at any alpha-bar.
+import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage } from "./kit.js";
+import { fft2, squaredRadius } from "./fft.js";
+import { amplitudeFor, halfFrequency, reconstructionResponse } from "./wiener.js";
+
+const FIGURE_3 = [0.01, 0.1, 0.5, 0.9, 0.99];
+const FORMS = [
+  ["correct", "corrected"],
+  ["printed", "as printed, Eq. 6"],
+  ["caption", "as in Fig. 3’s caption"],
+];
+
+/** Everything about one photograph that no slider changes: pixels in [-1, 1], its DFT, its radial spectrum. */
+function prepare(raw, size, noise) {
+  const count = size * size;
+  const clean = new Float64Array(3 * count);
+  for (let i = 0; i < 3 * count; i++) clean[i] = raw[i] / 127.5 - 1;
+  const planes = (v) => [0, 1, 2].map((c) => Float64Array.from({ length: count }, (_, i) => v[3 * i + c]));
+  // Three real planes are two complex images, (R + iG) and (B + i0): the response is even, so they do not mix.
+  const transform = ([r, g, b]) => {
+    const zero = new Float64Array(count);
+    fft2(r, g, size);
+    fft2(b, zero, size);
+    return [r, g, b, zero];
+  };
+  const X = transform(planes(clean));
+  const E = transform(planes(noise));
+  const radii2 = squaredRadius(size);
+  const ringPower = new Float64Array(size);
+  const ringCount = new Float64Array(size);
+  let total = 0;
+  for (let i = 1; i < count; i++) {
+    const power = (X[0][i] ** 2 + X[1][i] ** 2 + X[2][i] ** 2 + X[3][i] ** 2) / 3;
+    const ring = Math.round(Math.sqrt(radii2[i]));
+    ringPower[ring] += power;
+    ringCount[ring] += 1;
+    total += power;
+  }
+  return { clean, X, E, radii2, variance: total / count, ring: ringPower.map((p, k) => (ringCount[k] ? p / ringCount[k] : 0)) };
+}
+
+function render({ model, el }) {
+  const size = model.get("size");
+  const names = model.get("names");
+  const raw = bytes(model.get("photos"));
+  const spectra = model.get("spectra");
+  const noise = gaussians(3 * size * size, model.get("seed"));
+  const prepared = new Map();
+  const photograph = () => {
+    const k = model.get("photo");
+    if (!prepared.has(k)) prepared.set(k, prepare(raw.subarray(3 * k * size * size, 3 * (k + 1) * size * size), size, noise));
+    return prepared.get(k);
+  };
+
+  const root = element("div", { class: "fs-lab", "data-lab": "wiener" });
+  const on = stage(model, root, draw);
+  const shareOf = (level) => 1 / (1 + 10 ** -level);
+  const controls = [
+    slider(on, model, {
+      name: "alpha_bar", label: "Signal share ᾱ", min: -4, max: 4, step: 0.02,
+      toTrait: shareOf, toSlider: (v) => Math.log10(v / (1 - v)),
+      format: (v) => (v > 0.9 ? `1 − ${(1 - v).toPrecision(2)}` : v.toPrecision(2)),
+    }),
+    slider(on, model, {
+      name: "exponent", label: "Assumed exponent a of 1/fᵃ", min: 0, max: 4, step: 0.05, format: (v) => v.toFixed(2),
+    }),
+    choice(on, model, { name: "form", label: "Formula", options: FORMS }),
+    choice(on, model, { name: "prior", label: "Spectrum that the filter assumes", options: [["law", "power law"], ["own", "the photograph’s own"]] }),
+    choice(on, model, { name: "photo", label: "Photograph", options: names.map((name, k) => [k, name]) }),
+    resetButton(model, ["alpha_bar", "exponent", "form", "prior", "photo"]),
+  ];
+
+  const pictures = ["clean", "noisy", "estimate"].map((key) => picture({ size, caption: "", alt: `The photograph, ${key}` }));
+  const response = plot(on, {
+    title: "What the filter lets through",
+    x: { label: "frequency (cycles per pixel)", domain: [1 / size, 0.7], log: true },
+    y: { label: "response G (share of x_t kept)", domain: [-1, 1.2] },
+    series: [
+      ...FIGURE_3.map((ab, k) => ({ key: `fixed${k}`, name: k ? "" : "corrected, ᾱ = .01, .1, .5, .9, .99", style: "fs-faint" })),
+      { key: "now", name: "at this ᾱ and formula", style: "fs-a" },
+      { key: "correct", name: "corrected, same ᾱ", style: "fs-b" },
+    ],
+  });
+  const spectrum = plot(on, {
+    title: "Signal and noise by frequency",
+    x: { label: "frequency (cycles per pixel)", domain: [1 / size, 0.7], log: true },
+    y: { label: "power (pixel value²)", domain: [1e-5, 1e4], log: true },
+    series: [
+      { key: "measured", name: "this photograph, measured", style: "fs-c" },
+      { key: "assumed", name: "assumed by the filter", style: "fs-a" },
+      { key: "noise", name: "noise (1 − ᾱ)/ᾱ", style: "fs-d" },
+    ],
+  });
+  const summary = element("p", { class: "fs-summary", "aria-live": "polite" });
+  root.append(
+    element("div", { class: "fs-controls" }, ...controls),
+    element("div", { class: "fs-pictures" }, ...pictures.map((p) => p.node)),
+    summary,
+    element("div", { class: "fs-plots" }, response.node, spectrum.node),
+  );
+  el.append(root);
+
+  const frequencies = spaced(1 / size, Math.SQRT1_2, 160, true);
+  const work = Array.from({ length: 4 }, () => new Float64Array(size * size));
+
+  function draw() {
+    const photo = photograph();
+    const [alphaBar, exponent, form, prior] = ["alpha_bar", "exponent", "form", "prior"].map((n) => model.get(n));
+    const amplitude = amplitudeFor(exponent, photo.variance, photo.radii2, size);
+    const law = (f) => amplitude * f ** -exponent;
+    const own = (f) => photo.ring[Math.min(Math.round(f * size), photo.ring.length - 1)];
+    const power = prior === "own" ? own : law;
+
+    const gain = gainTable(photo, size, power, alphaBar, form);
+    const error = filterPhotograph(photo, gain, alphaBar);
+    drawCurves(power, law, amplitude, alphaBar, exponent, form);
+    const noisyError = (1 - alphaBar) / alphaBar;
+    pictures[0].flush(`x₀, ${names[model.get("photo")]}`);
+    pictures[1].flush(`x_t at ᾱ = ${shorten(alphaBar)} (SNR ${shorten(alphaBar / (1 - alphaBar))})`);
+    pictures[2].flush(`x̂₀: mean squared error ${shorten(error)}`);
+    const half = halfFrequency(amplitude, exponent, alphaBar);
+    const band = prior === "law" && half > 1 / size && half < 0.5 ? ` The filter is half open at ${half.toFixed(3)} cycles per pixel.` : "";
+    const law95 = spectra[model.get("photo")];
+    summary.textContent =
+      `Mean squared error of x̂₀ ${shorten(error)}; of x_t/√ᾱ without a filter ${shorten(noisyError)}; of the mean colour ${shorten(photo.variance)}.${band}` +
+      ` This photograph’s own exponent, fitted from 0.02 to 0.4 cycles per pixel: ${law95.exponent.toFixed(2)}.`;
+    root.dataset.error = error.toPrecision(6);
+  }
+
+  /** G at every squared radius that occurs, so that one division serves all coefficients on a ring. */
+  function gainTable(photo, n, power, alphaBar, form) {
+    const half = n / 2;
+    const table = new Float64Array(2 * half * half + 1).fill(NaN);
+    table[0] = 1; // the mean colour passes: its power is far above any noise
+    for (let i = 1; i < photo.radii2.length; i++) {
+      const r2 = photo.radii2[i];
+      if (Number.isNaN(table[r2])) table[r2] = reconstructionResponse(power(Math.sqrt(r2) / n), alphaBar, form);
+    }
+    return table;
+  }
+
+  /** Filter x_t in the frequency domain, draw the three pictures, and return the mean squared error of x0_hat. */
+  function filterPhotograph({ clean, X, E, radii2 }, gain, alphaBar) {
+    const count = size * size;
+    const [signal, grain] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
+    for (let i = 0; i < count; i++) {
+      const g = gain[radii2[i]] / signal;
+      for (let p = 0; p < 4; p++) work[p][i] = g * (signal * X[p][i] + grain * E[p][i]);
+    }
+    fft2(work[0], work[1], size, true);
+    fft2(work[2], work[3], size, true);
+    const [first, second, third] = pictures.map((p) => p.data);
+    let sum = 0;
+    for (let i = 0; i < count; i++) {
+      for (let c = 0; c < 3; c++) {
+        const x = clean[3 * i + c];
+        const estimate = work[c][i];
+        sum += (estimate - x) ** 2;
+        first[4 * i + c] = 127.5 * (x + 1);
+        second[4 * i + c] = 127.5 * (signal * x + grain * noise[3 * i + c] + 1);
+        third[4 * i + c] = 127.5 * (estimate + 1);
+      }
+    }
+    return sum / (3 * count);
+  }
+
+  function drawCurves(power, law, amplitude, alphaBar, exponent, form) {
+    const along = (f) => [frequencies, frequencies.map(f)];
+    const curves = Object.fromEntries(FIGURE_3.map((ab, k) => [`fixed${k}`, along((f) => reconstructionResponse(law(f), ab))]));
+    curves.now = along((f) => reconstructionResponse(power(f), alphaBar, form));
+    curves.correct = form === "correct" ? null : along((f) => reconstructionResponse(power(f), alphaBar));
+    const half = halfFrequency(amplitude, exponent, alphaBar);
+    const inside = half > 1 / size && half < 0.7 ? half : null;
+    const lowest = Math.min(...curves.now[1]);
+    response.update(curves, inside, `At alpha-bar ${shorten(alphaBar)} the response runs from ${shorten(curves.now[1][0])} to ${shorten(lowest)}.`);
+    const measured = spectra[model.get("photo")];
+    const level = (1 - alphaBar) / alphaBar;
+    spectrum.update(
+      { measured: [measured.frequency, measured.power], assumed: along(power), noise: along(() => level) },
+      inside,
+      `The noise stands at ${shorten(level)}.`,
+    );
+  }
+
+  on.listen(["alpha_bar", "exponent", "form", "prior", "photo"], on.request);
+  on.paint();
+  return on.leave;
+}
+
+const shorten = (v) => (Math.abs(v) >= 1e4 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(1) : String(Number(v.toPrecision(2)))).replace("-", "−");
+
+export default { render };
