@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
-        print(f"Could not write {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
+        print(f"Could not write {error.filename2 or error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _book(chosen: argparse.Namespace) -> int:
     from fewsteps.book.build import build, publish
-    from fewsteps.book.execute import execute
+    from fewsteps.book.execute import execute, tasks
     from fewsteps.book.files import exclusive
     from fewsteps.book.project import Project, check_profile
 
@@ -95,6 +95,9 @@ def _book(chosen: argparse.Namespace) -> int:
         started = time.monotonic()
         pages = build(project, profile)
         publish(project, pages)
+        old = [task.name for task in tasks(project, profile) if not task.is_current()]
+        if old:
+            print(f"not run with what they are now: {', '.join(old)}")
         _report("html", f"profile {profile}", started)
     print(f"The book is at {os.path.relpath(pages)}/index.html; make serve opens it at http://127.0.0.1:8000")
     return 0

@@ -114,6 +114,6 @@ def exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another build of this profile is running; waiting for it", flush=True)
+            print("another build is running; waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

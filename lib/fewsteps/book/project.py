@@ -65,9 +65,9 @@ class Project:
         """The directory in which a profile's pages are made; the pages themselves are in its ``html``."""
         return self.made / "_build" / profile
 
-    def lock(self, profile: str) -> Path:
-        """The file that is locked while a profile is being made."""
-        return self.made / "_build" / f".{profile}.lock"
+    def lock(self, what: str) -> Path:
+        """The file that is locked while something (a profile's notebooks and pages) is being made."""
+        return self.made / "_build" / f".{what}.lock"
 
     @property
     def latest(self) -> Path:

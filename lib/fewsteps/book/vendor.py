@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fewsteps.book.files import digest, digest_file, fresh_directory, swap_directory
+from fewsteps.book.files import digest, digest_file, exclusive, fresh_directory, swap_directory
 from fewsteps.book.project import Project
 from fewsteps.errors import UserError
 
@@ -38,6 +38,11 @@ def vendor(project: Project) -> None:
     UserError
         ``node_modules`` is not there or not complete.
     """
+    with exclusive(project.lock("vendor")):
+        _bring_up_to_date(project)
+
+
+def _bring_up_to_date(project: Project) -> None:
     stamp = project.vendor / "stamp"
     key = digest(digest_file(project.root / "package-lock.json"), digest_file(Path(__file__)))
     if stamp.is_file() and stamp.read_text() == key:
@@ -55,13 +60,17 @@ def vendor(project: Project) -> None:
 
 def _copy(modules: Path, target: Path) -> None:
     for source, name in COPIES:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (modules / source).is_dir():
-            shutil.copytree(modules / source, target / name)
+            _copy_files(sorted((modules / source).iterdir()), target / name)
         else:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(modules / source, target / name)
     fonts = [path for path in sorted((modules / WIDGETS).iterdir()) if path.suffix in FONT_SUFFIXES]
     for directory in FONT_DIRECTORIES:
-        (target / directory).mkdir(parents=True, exist_ok=True)
-        for font in fonts:
-            shutil.copyfile(font, target / directory / font.name)
+        _copy_files(fonts, target / directory)
+
+
+def _copy_files(files: list[Path], directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, directory / path.name)

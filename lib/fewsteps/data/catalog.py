@@ -106,8 +106,7 @@ def _check(name: object, split: object, size: object) -> Entry:
     splits = (*entry.splits, "all")
     if split not in splits:
         raise ParameterError(f"split must be one of {', '.join(splits)} for {name!r}, not {split!r}.")
-    # A bool is an int to Python, and True is no side.
-    whole = None if isinstance(size, bool) or not isinstance(size, int | np.integer) else int(size)
+    whole = int(size) if isinstance(size, int | np.integer) else None
     if size is not None and (whole is None or not SMALLEST <= whole <= entry.largest):
         raise ParameterError(
             f"size must be a whole number of pixels from {SMALLEST} to {entry.largest} for {name!r}, not {size!r}."

@@ -201,8 +201,10 @@ export function plot(stageOf, { title, x, y, series, height = 250 }) {
   function update(data, mark = null, description = "") {
     last = [data, mark, description];
     if (!width) return;
-    for (const { key } of series) paths[key].setAttribute("d", data[key] ? trace(data[key]) : "");
-    marker.toggleAttribute("hidden", mark === null);
+    for (const { key } of series) {
+      paths[key].setAttribute("d", data[key] ? trace(data[key]) : "");
+      if (keyOf[key]) keyOf[key].hidden = !data[key];
+    }
     marker.style.display = mark === null ? "none" : "";
     if (mark !== null) {
       const at = toX(mark);
@@ -211,10 +213,12 @@ export function plot(stageOf, { title, x, y, series, height = 250 }) {
     svg.setAttribute("aria-label", `${title}. ${y.label} against ${x.label}. ${description}`);
   }
 
+  const keyOf = {};
   const keys = series.filter((s) => s.name).map((s) => {
     const sample = element("svg:svg", { width: 26, height: 10, "aria-hidden": "true" });
     sample.append(element("svg:path", { class: `fs-line ${s.style}`, d: "M1,5H25" }));
-    return element("li", {}, sample, element("span", { text: s.name }));
+    keyOf[s.key] = element("li", {}, sample, element("span", { text: s.name }));
+    return keyOf[s.key];
   });
   const box = element("div", { class: "fs-plot-box" });
   box.append(svg);

@@ -64,7 +64,7 @@ function render({ model, el }) {
 
   const schedules = [
     { key: "pixel", name: "PixelAware", style: "fs-a" },
-    { key: "ddpm", name: "DDPM, first T of its 1000 betas’ range (Fig. 2)", style: "fs-b" },
+    { key: "ddpm", name: "DDPM’s betas in T steps (Fig. 2)", style: "fs-b" },
     { key: "stretched", name: "DDPM stretched to T steps", style: "fs-c" },
   ];
   const time = { label: "time i/T", domain: [0, 1] };
@@ -75,13 +75,13 @@ function render({ model, el }) {
     series: [...schedules, { key: "cosine", name: "cosine", style: "fs-d" }, { key: "ve", name: "VE, σ .01 to 50", style: "fs-e" }, { key: "progressive", name: "ProgDDGAN, T = 4", style: "fs-f" }],
     height: 300,
   });
-  const mean = plot(on, { title: "Mean of the red channel", x: time, y: { label: "mean of x_t", domain: [0, 0.8] }, series: schedules.map((s) => ({ ...s, name: "" })) });
-  const variance = plot(on, { title: "Variance of the red channel", x: time, y: { label: "variance of x_t", domain: [0, 1.2] }, series: schedules.map((s) => ({ ...s, name: "" })) });
+  const mean = plot(on, { title: "Mean of the red channel", x: time, y: { label: "mean of x_t", domain: [0, 0.8] }, series: schedules });
+  const variance = plot(on, { title: "Variance of the red channel", x: time, y: { label: "variance of x_t", domain: [0, 1.2] }, series: schedules });
   const law = plot(on, {
     title: "What is left at the end: divergence from N(0, 1)",
     x: { label: "γ", domain: [0.5, 100], log: true },
     y: { label: "mean KL per pixel (nats)", domain: [1e-6, 10], log: true },
-    series: [...schedules.map((s) => ({ ...s, name: "" })), { key: "dark", name: "a pixel of x₀ as chosen", style: "fs-faint" }],
+    series: [...schedules, { key: "dark", name: "a pixel of x₀ as chosen", style: "fs-faint" }],
     height: 300,
   });
   const summary = element("p", { class: "fs-summary", "aria-live": "polite" });
