@@ -48,13 +48,13 @@ function render({ model, el }) {
   const controls = [
     slider(on, model, { name: "t", label: "Time i/T", min: 0, max: 1, step: 0.005, format: (v) => v.toFixed(3) }),
     slider(on, model, {
-      name: "gamma", label: "γ of PixelAware", min: Math.log10(0.5), max: 2, step: 0.01,
+      name: "gamma", label: "γ of PixelAware", min: -0.3, max: 2, step: 0.01,
       toTrait: (v) => Number((10 ** v).toPrecision(3)), toSlider: Math.log10, format: (v) => number(v, 3),
     }),
     slider(on, model, { name: "T", label: "Steps T", min: 1, max: 1000, step: 1, format: String }),
     slider(on, model, {
-      name: "pixel", label: "Pixel value x₀", min: Math.log10(PIXEL_MIN), max: 0, step: 0.01,
-      toTrait: (v) => Math.min(1, Number((10 ** v).toPrecision(3))), toSlider: Math.log10, format: (v) => number(v, 3),
+      name: "pixel", label: "Pixel value x₀", min: -2.4, max: 0, step: 0.01,
+      toTrait: (v) => Math.max(PIXEL_MIN, Number((10 ** v).toPrecision(3))), toSlider: Math.log10, format: (v) => number(v, 3),
     }),
     choice(on, model, { name: "form", label: "PixelAware’s Eq. 10", options: [["correct", "corrected"], ["printed", "as printed"]] }),
     choice(on, model, { name: "photo", label: "Photograph", options: names.map((name, k) => [k, name]) }),
