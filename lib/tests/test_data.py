@@ -122,6 +122,7 @@ def test_photos_need_no_network(offline):
     grey = [bool((image == image[:1]).all()) for image in photos.images]
     assert grey == [False] * 4 + [True] * 4
     assert photos.source and "\n" not in photos.source
+    assert "(8, 3, 256, 256)" in repr(photos) and "\n" not in repr(photos)
 
 
 def test_photos_lie_in_the_wheel():
@@ -914,3 +915,16 @@ def test_one_download_at_a_time(mnist, mirror, tmp_path):
         assert not mirror.log
     thread.join(10)
     assert len(mirror.log) == 4
+
+
+def test_patches_are_cut_from_everywhere():
+    """Each patch is a window of one image, and every position is as likely as any other."""
+    images = torch.arange(2 * 5 * 6, dtype=torch.float64).reshape(2, 5, 6)
+    cut = data.patches(images, 3, 6000, torch.Generator().manual_seed(0))
+    corner = cut[:, 0, 0].long()
+    assert torch.equal(cut - cut[:, :1, :1], (images[0, :3, :3] - images[0, 0, 0]).expand(6000, 3, 3))
+    counts = torch.bincount(corner, minlength=60).reshape(2, 5, 6)
+    allowed = counts[:, :3, :4]
+    assert int(allowed.sum()) == 6000
+    # 24 positions, 250 expected each, standard deviation below 16
+    assert (allowed - 250).abs().max() < 5 * 16

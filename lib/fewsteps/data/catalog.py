@@ -41,7 +41,9 @@ CATALOG = {
         TWO,
         "Labeled Faces in the Wild, deep-funneled, 2x2 average of the central 128 px, from JPEG; public for research",
     ),
-    "digits": Entry(8, 64, TWO, "UCI optical recognition of handwritten digits, 17 grey levels, exact; CC BY 4.0"),
+    "digits": Entry(
+        8, 64, TWO, "UCI optical recognition of handwritten digits, 17 grey levels, exact; given as CC BY 4.0"
+    ),
     "photos": Entry(
         256,
         300,
@@ -85,10 +87,10 @@ def load(name: str, split: str = "train", size: int | None = None) -> Images:
     Notes
     -----
     The order is fixed. MNIST and Fashion-MNIST keep the publisher's. CIFAR-10 is shuffled by the hash of each image,
-    which is the same wherever it came from, so any head slice is balanced over the classes. "digits" is cut by index,
-    in the order of scikit-learn: the first 1,437 train, the last 360 test, so that most writers of the test images
-    are new. "lfw" from ``FEWSTEPS_DATA`` is 3,072 faces sorted by person, the first 2,560 train and the last 512 test,
-    so that no person is in both; through torchvision it is the publisher's development split (9,525 and 3,708).
+    which is the same wherever it came from, so its beginning holds about as many of each class. "digits" is cut by
+    index, in the order of scikit-learn: the first 1,437 train, the last 360 test. "lfw" from ``FEWSTEPS_DATA`` is 3,072
+    faces ordered by person, the first 2,560 train and the last 512 test, so that no person is in both; through
+    torchvision it is the publisher's development split (9,525 and 3,708).
 
     "photos" are astronaut, chelsea, coffee and motorcycle_left in colour, and camera, grass, gravel and brick in grey
     with their channel repeated three times; each is cut to its central square first. They need no network.

@@ -42,6 +42,10 @@ class Images:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        """One line: the tensor itself would fill the page of a notebook."""
+        return f"Images(shape={tuple(self.images.shape)}, source={self.source!r}, sha256={self.sha256[:12]!r}...)"
+
 
 @dataclass(frozen=True, eq=False)
 class Pixels:

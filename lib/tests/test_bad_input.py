@@ -1,0 +1,135 @@
+"""What a user meets: one sentence, without the tests' own shape checks in the way."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+# Each is run in one fresh interpreter, where jaxtyping and beartype are not watching.
+CASES = {
+    "dct of integers": ("transforms.dct2(torch.ones(4, 4, dtype=torch.uint8))", "ShapeError", "floating point"),
+    "dct of a vector": ("transforms.dct2(torch.ones(4))", "ShapeError", "(..., H, W)"),
+    "dct of a list": ("transforms.dct2([[1.0]])", "ShapeError", "not list"),
+    "empty image": ("transforms.fft2(torch.ones(0, 4))", "ShapeError", "no empty axis"),
+    "odd Haar": ("transforms.haar_dwt2(torch.ones(3, 4))", "ShapeError", "even height and width"),
+    "unequal bands": ("transforms.haar_idwt2((torch.ones(2, 2),) * 3 + (torch.ones(3, 3),))", "ShapeError", "hh must"),
+    "NaN images": ("spectra.power_spectrum(torch.full((2, 4, 4), float('nan')))", "ShapeError", "32 NaN or infinite"),
+    "unknown basis": ("spectra.power_spectrum(torch.ones(4, 4), 'dwt')", "ParameterError", "'dct' or 'dft'"),
+    "window on DCT": ("spectra.power_spectrum(torch.ones(4, 4), 'dct', window='hann')", "ParameterError", "window"),
+    "no bins": ("spectra.radial_mean(torch.ones(4, 4), bins=0)", "ParameterError", "bins must"),
+    "batch of spectra": ("spectra.radial_mean(torch.ones(2, 4, 4))", "ShapeError", "average samples"),
+    "empty fit": (
+        "spectra.fit_power_law(spectra.radial_mean(torch.ones(8, 8)), 0.4, 0.1)",
+        "ParameterError",
+        "low < high",
+    ),
+    "ratio of shapes": ("spectra.ratio(torch.ones(2, 2), torch.ones(2, 3))", "ShapeError", "share a shape"),
+    "ratio to zero": ("spectra.ratio(torch.ones(2, 2), torch.zeros(2, 2))", "ShapeError", "positive"),
+    "kappa beyond": ("spectra.kappa(torch.ones(4, 4), 0.9)", "ParameterError", "between 0 and 0.75"),
+    "quantile of 0": ("spectra.quantile(torch.ones(3), 0)", "ParameterError", "(0, 1]"),
+    "quantile of none": ("spectra.quantile(torch.ones(0), 0.5)", "ShapeError", "at least one"),
+    "empty band": (
+        "spectra.band_error(torch.ones(1, 8, 8), torch.ones(1, 8, 8), cutoff=2)",
+        "ParameterError",
+        "cutoff",
+    ),
+    "alpha_bar of 1": ("wiener.noise_response(torch.ones(2), 1)", "ParameterError", "between 0 and 1"),
+    "unknown form": ("wiener.noise_response(torch.ones(2), 0.5, form='typo')", "ParameterError", "correct, printed"),
+    "filter of another size": ("wiener.denoise(torch.ones(4, 4), torch.ones(3, 3), 0.5)", "ShapeError", "(4, 4)"),
+    "patches not square": ("wiener.linear_error(torch.eye(5), 0.5, 'dct')", "ShapeError", "square"),
+    "unknown structure": ("wiener.linear_error(torch.eye(4), 0.5, 'haar')", "ParameterError", "structure"),
+    "sigmas swapped": ("schedules.VE(5, 1)", "ParameterError", "sigma_min"),
+    "negative beta": ("schedules.VPLinear(-1, 2)", "ParameterError", "beta_min"),
+    "beta of 2": ("schedules.Discrete(torch.tensor([0.1, 2.0]))", "ParameterError", "between 0 and 1"),
+    "betas as matrix": ("schedules.Discrete(torch.ones(2, 2))", "ShapeError", "vector"),
+    "time between steps": ("schedules.Discrete.linear(10).alpha(2.5)", "ParameterError", "integer step"),
+    "black pixel": ("schedules.PixelAware(torch.zeros(2, 2), 20.0)", "ShapeError", "clamp"),
+    "gamma of 0": ("schedules.PixelAware(torch.ones(2, 2), 0)", "ParameterError", "gamma must"),
+    "printed without T": ("schedules.PixelAware(torch.ones(2, 2), 2.0, form='printed')", "ParameterError", "steps"),
+    "one special step": ("schedules.progressive(1)", "ParameterError", "at least 2"),
+    "unknown tie": ("schedules.progressive(2, tie='any')", "ParameterError", "tie"),
+    "no steps": ("schedules.geometric(schedules.VE(), 0)", "ParameterError", "at least 1"),
+    "too many steps": ("schedules.uniform(schedules.Discrete.linear(5), 6)", "ParameterError", "at most 5"),
+    "no single level": ("schedules.karras(schedules.PixelAware(torch.ones(1), 2.0), 5)", "ParameterError", "uniform"),
+    "noise of another shape": (
+        "schedules.diffuse(schedules.VE(), torch.ones(2), 1.0, torch.ones(3))",
+        "ShapeError",
+        "shape of x0",
+    ),
+    "patch too large": (
+        "data.patches(torch.ones(1, 4, 4), 5, 1, torch.Generator())",
+        "ParameterError",
+        "between 1 and 4",
+    ),
+    "laboratory of 100 px": ("widgets.WienerLab(size=100)", "ParameterError", "power of two"),
+    "unknown photograph": ("widgets.SnrLab(photographs=('lena',))", "ParameterError", "astronaut"),
+}
+PARAMETERS = {
+    "unknown profile": ("parameters.profile('fast')", "profile must be one of smoke, cpu, gpu, not 'fast'."),
+    "gamma at T": (
+        "parameters.number('gamma', 200, above=0, below=200)",
+        "gamma must be a number above 0 and below 200, not 200.",
+    ),
+    "gamma as text": ("parameters.number('gamma', 'abc', above=0)", "gamma must be a number above 0, not 'abc'."),
+    "gamma NaN": ("parameters.number('gamma', float('nan'))", "gamma must be a number, not nan."),
+    "gamma infinite": ("parameters.number('gamma', float('inf'), above=0)", "gamma must be a number above 0, not inf."),
+    "T of 0": ("parameters.integer('T', 0, least=1)", "T must be an integer of at least 1, not 0."),
+    "T of 2.5": ("parameters.integer('T', 2.5, least=1, most=9)", "T must be an integer from 1 to 9, not 2.5."),
+    "T as truth": ("parameters.integer('T', True, least=0)", "T must be an integer of at least 0, not True."),
+    "T infinite": ("parameters.integer('T', float('inf'), least=0)", "T must be an integer of at least 0, not inf."),
+}
+
+PROGRAM = """
+import json, sys, torch
+from fewsteps import data, parameters, schedules, spectra, transforms, widgets, wiener
+said = {}
+for name, code in json.load(sys.stdin).items():
+    try:
+        said[name] = ["nothing", repr(eval(code))]
+    except Exception as error:
+        said[name] = [type(error).__name__, str(error)]
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said():
+    """What every case raises, from one interpreter."""
+    code = {name: case[0] for name, case in (CASES | PARAMETERS).items()}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(code),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_one_sentence(name, said):
+    """The right error, naming the argument or the range, in one line that ends like a sentence."""
+    _, kind, words = CASES[name]
+    error, message = said[name]
+    assert error == kind, (error, message)
+    assert words in message, message
+    assert "\n" not in message and message.endswith(".") and len(message) < 220, message
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_bad_parameters_name_the_parameter_and_the_range(name, said):
+    assert said[name] == ["ParameterError", PARAMETERS[name][1]]
+
+
+def test_ipython_shows_the_sentence_alone():
+    """A notebook that was given a bad parameter ends with the sentence, not with a traceback."""
+    code = "from fewsteps import parameters; parameters.profile('fast')"
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert lines == ["ParameterError: profile must be one of smoke, cpu, gpu, not 'fast'."]
