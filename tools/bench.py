@@ -119,9 +119,8 @@ def main() -> None:
     for what, instead, ours, theirs in comparisons():
         mine, other = milliseconds(ours), milliseconds(theirs)
         print(f"{what:36} {mine:9.3f}   {instead:28} {other:9.3f}   {other / mine:5.1f}")
-    print(
-        f"\ncosine transform: matrix up to {transforms.MATRIX_MAX} px, FFT beyond\n{'px':>6} {'matrix ms':>10} {'FFT ms':>10}"
-    )
+    print(f"\ncosine transform: matrix up to {transforms.MATRIX_MAX} px, FFT beyond")
+    print(f"{'px':>6} {'matrix ms':>10} {'FFT ms':>10}")
     for size, matrix, fast in crossover():
         print(f"{size:6} {matrix:10.3f} {fast:10.3f}")
 

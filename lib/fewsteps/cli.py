@@ -72,12 +72,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _book(chosen: argparse.Namespace) -> int:
+    from fewsteps import parameters
     from fewsteps.book.build import build, publish
     from fewsteps.book.execute import execute, tasks
     from fewsteps.book.files import exclusive
-    from fewsteps.book.project import Project, check_profile
+    from fewsteps.book.project import Project
 
-    profile = check_profile(chosen.profile)
+    profile = parameters.profile(chosen.profile).name
     project = Project.find(Path.cwd(), chosen.output)
     with exclusive(project.lock(profile)):
         started = time.monotonic()

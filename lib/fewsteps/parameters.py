@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeGuard, TypeVar
 
 from fewsteps.errors import ParameterError
 
@@ -63,9 +63,7 @@ def number(name: str, value: object, *, above: float = -math.inf, below: float =
     """
     ends = [f"above {above:g}"] * (above > -math.inf) + [f"below {below:g}"] * (below < math.inf)
     wanted = " ".join(["a number", " and ".join(ends)]).strip() + (f" ({why})" if why else "")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < below:
-        raise ParameterError(f"{name} must be {wanted}, not {value!r}.")
-    if not math.isfinite(value):
+    if not _is_number(value) or not math.isfinite(value) or not above < value < below:
         raise ParameterError(f"{name} must be {wanted}, not {value!r}.")
     return float(value)
 
@@ -91,7 +89,13 @@ def integer(name: str, value: object, *, least: int, most: int | None = None) ->
         If it is no integer or outside the range.
     """
     wanted = f"an integer of at least {least}" if most is None else f"an integer from {least} to {most}"
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value == math.floor(value)
-    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+    if not _is_number(value) or not math.isfinite(value) or value != math.floor(value):
         raise ParameterError(f"{name} must be {wanted}, not {value!r}.")
-    return int(value)  # type: ignore[arg-type]
+    if value < least or (most is not None and value > most):
+        raise ParameterError(f"{name} must be {wanted}, not {value!r}.")
+    return int(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """True is an int to Python and never what somebody meant by a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -41,6 +41,7 @@ ROOMS: dict[str, set[str] | None] = {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
         *("training", "losses", "networks", "checkpoints", "data", "metrics"),
     },
+    "results": set(),  # reads the tables in data/results
     "figures": set(),  # draws the tensors it is given
     "widgets": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),

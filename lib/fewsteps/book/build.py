@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from fewsteps import parameters
 from fewsteps.book.files import (
     digest,
     digest_file,
@@ -24,7 +25,7 @@ from fewsteps.book.files import (
     swap_directory,
     write_atomic,
 )
-from fewsteps.book.project import Project, check_profile
+from fewsteps.book.project import Project
 from fewsteps.book.vendor import vendor
 from fewsteps.errors import UserError
 
@@ -52,7 +53,7 @@ def build(project: Project, profile: str) -> Path:
     BuildError
         Sphinx failed or warned; what it said is on standard error and the pages of last time are still there.
     """
-    check_profile(profile)
+    parameters.profile(profile)
     vendor(project)
     place = project.built(profile)
     pages, stamp = place / "html", place / "html.key"

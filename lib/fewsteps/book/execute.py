@@ -15,8 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fewsteps import parameters
 from fewsteps.book.files import digest, digest_file, fresh_directory, read_json, write_atomic
-from fewsteps.book.project import Project, check_profile
+from fewsteps.book.project import Project
 from fewsteps.errors import ParameterError
 
 
@@ -56,7 +57,7 @@ class Outcome:
 
 def tasks(project: Project, profile: str, names: list[str] | None = None) -> list[Task]:
     """The notebooks of a profile as tasks, all or those named."""
-    check_profile(profile)
+    parameters.profile(profile)
     return [_task(project, profile, source) for source in project.notebooks(names)]
 
 
@@ -81,7 +82,7 @@ def execute(project: Project, profile: str, names: list[str] | None = None, jobs
     project : Project
         Whose notebooks.
     profile : str
-        One of :data:`~fewsteps.book.project.PROFILES`.
+        One of :data:`~fewsteps.parameters.PROFILES`.
     names : list of str, optional
         Which notebooks; all if not given.
     jobs : int, optional

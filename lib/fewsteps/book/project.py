@@ -9,11 +9,9 @@ from typing import Any
 
 import yaml
 
+from fewsteps import parameters
 from fewsteps.book.files import digest_file, digest_tree, files_below
 from fewsteps.errors import ParameterError, UserError
-
-# smoke: seconds per notebook, for tests; cpu: what a reader's machine makes; gpu: heavy numbers made again.
-PROFILES = ("smoke", "cpu", "gpu")
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class Project:
         UserError
             The file is not of that form.
         """
-        check_profile(profile)
+        parameters.profile(profile)
         path = self.notebook_directory / "profiles.yaml"
         try:
             table = yaml.safe_load(path.read_text()) or {} if path.is_file() else {}
@@ -126,23 +124,11 @@ class Project:
 
     @cached_property
     def data_digest(self) -> str:
-        """Hash of the project's own data; what was fetched into ``data/cache`` is known by its own checksums."""
-        return digest_tree(self.root, files_below(self.root / "data", leave_out=("cache",)))
+        """Hash of the project's own data, without what no notebook reads: prose and the coverage map."""
+        paths = files_below(self.root / "data", leave_out=("cache", "coverage.yaml"))
+        return digest_tree(self.root, (path for path in paths if path.suffix != ".md"))
 
     @cached_property
     def lock_digest(self) -> str:
         """Hash of the locked dependencies."""
         return digest_file(self.root / "requirements.lock")
-
-
-def check_profile(profile: str) -> str:
-    """The profile, if there is one of that name.
-
-    Raises
-    ------
-    ParameterError
-        There is none.
-    """
-    if profile not in PROFILES:
-        raise ParameterError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}.")
-    return profile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -167,15 +168,17 @@ class VPCosine:
         return torch.acos(alpha * self._start) * (2 / math.pi) * (1 + self.s) - self.s
 
 
-def check_time(schedule: object) -> None:
-    """Refuse a schedule that has no scalar noise level to space a grid by.
+def scalar_time(schedule: object) -> Callable[[Tensor], Tensor]:
+    """The method ``time`` of a schedule that has a scalar noise level to space a grid by.
 
     Raises
     ------
     ParameterError
-        If it has no method ``time``.
+        If it has none, as a field of schedules.
     """
-    if not hasattr(schedule, "time"):
+    time = getattr(schedule, "time", None)
+    if time is None:
         raise ParameterError(
             f"{type(schedule).__name__} has no single noise level to space a grid by; use uniform or quadratic."
         )
+    return time

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fewsteps.errors import ParameterError
 from fewsteps.schedules.base import Schedule, count, positive
-from fewsteps.schedules.continuous import check_time
+from fewsteps.schedules.continuous import scalar_time
 from fewsteps.schedules.discrete import Discrete
 
 
@@ -117,11 +117,11 @@ def quadratic(schedule: Schedule, steps: int) -> Tensor:
 
 def _by_level(schedule: Schedule, steps: int, forward, back) -> Tensor:
     count("steps", steps)
-    check_time(schedule)
+    level_to_time = scalar_time(schedule)
     ends = torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
     first, last = forward(schedule.sigma(ends) / schedule.alpha(ends))
     levels = back(first + torch.linspace(0, 1, steps, dtype=torch.float64) * (last - first))
-    times = schedule.time(levels)
+    times = level_to_time(levels)
     times[0] = schedule.t_max  # exactly, whatever the rounding of two inverses
     return _finish(schedule, torch.nn.functional.pad(times, (0, 1)))
 

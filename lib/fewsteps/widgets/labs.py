@@ -87,7 +87,7 @@ class WienerLab(_Lab):
         image = 2 * self._images[self.photo].double() - 1
         variance = image.var((-2, -1), correction=0).mean()
         amplitude = variance * (len(radii) + 1) / (radii**-self.exponent).sum()
-        return wiener.reconstruction_response(amplitude * frequency**-self.exponent, self.alpha_bar, form=self.form)
+        return wiener.reconstruction_response(amplitude * frequency**-self.exponent, self.alpha_bar, form=self.form)  # type: ignore[arg-type]
 
 
 class SnrLab(_Lab):
@@ -120,7 +120,7 @@ class SnrLab(_Lab):
     def schedule(self) -> PixelAware:
         """The pixel-aware schedule of the photograph under the controls, for use in Python."""
         image = self._images[self.photo].double().clamp(PIXEL_MIN, 1)
-        return PixelAware(image, self.gamma, form=self.form, steps=self.T)
+        return PixelAware(image, self.gamma, form=self.form, steps=self.T)  # type: ignore[arg-type]
 
 
 def _measured(image: Tensor) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""The tables that this project measured and ships in ``data/results``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fewsteps.errors import DataError
+
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "results"
+
+
+def read(name: str) -> dict[str, Any]:
+    """One table, with the command that made it.
+
+    Parameters
+    ----------
+    name : str
+        File name without ``.json``.
+
+    Returns
+    -------
+    dict
+        At least ``made_by``, the command, and ``rows``, a list.
+
+    Raises
+    ------
+    DataError
+        If the library does not run from a checkout, or the table is missing or damaged.
+    """
+    path = FOLDER / f"{name}.json"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(table["made_by"], str) and isinstance(table["rows"], list)):
+            raise TypeError
+    except FileNotFoundError as error:
+        raise DataError(f"data/results/{name}.json is not there: run from a checkout of fewsteps.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"data/results/{name}.json is damaged: restore it with git checkout.") from error
+    return table
