@@ -202,8 +202,8 @@ def test_the_page_has_every_row_and_counts_them(tmp_path):
     assert text.count("\n## ") == len(PAPERS)
 
     made = page(written(tmp_path, entry(id="SD-1", what="'a|b $x$'", todo="y") + entry(id="PD-1", what="x", **DONE)))
-    assert r"| SD-1 | a\|b \$x\$ |  |  |  | not yet: y |" in made
-    assert "| PD-1 | x | `fewsteps.a.b` | `test_a.py::test_b` | `notebooks/01_a.ipynb` | done |" in made
+    assert r"| SD-1 | a\|b \$x\$ |  | not yet: y |" in made
+    assert "| PD-1 | x | `fewsteps.a.b`<br>`test_a.py::test_b`<br>`notebooks/01_a.ipynb` | done |" in made
     assert "| SD | 0 | 0 | 1 | 1 |" in made
     assert "| **all** | 1 | 0 | 1 | 2 |" in made
 

@@ -253,15 +253,13 @@ def _counts(rows: Iterable[Row]) -> str:
 
 
 def _table(rows: Iterable[Row]) -> str:
-    lines = ["| ID | what | function | test | notebook | state |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| ID | what | functions, tests, notebook | state |", "| --- | --- | --- | --- |"]
     for row in rows:
         state = {"not yet": f"not yet: {row.todo}", "in part": f"in part: {row.open}"}.get(row.state, "done")
         cells = [
             row.id,
             _plain(row.what),
-            _codes(row.functions),
-            _codes(row.tests),
-            _codes([row.notebook] if row.notebook else []),
+            _codes([*row.functions, *row.tests, *([row.notebook] if row.notebook else [])]),
             _plain(state),
         ]
         lines.append(f"| {' | '.join(cells)} |")
