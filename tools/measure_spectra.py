@@ -59,8 +59,7 @@ QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
 
 def _exponent(image: torch.Tensor) -> float:
     power = spectra.power_spectrum(image, window="hann", centred=True)
-    # A spectrum with no power at all in a ring (a flat garment on black) has no logarithm there.
-    return spectra.fit_power_law(spectra.radial_mean(power.clamp_min(1e-12))).exponent
+    return spectra.fit_power_law(spectra.radial_mean(power)).exponent
 
 
 def main() -> None:

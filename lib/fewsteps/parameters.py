@@ -1,9 +1,10 @@
-"""What a notebook may be asked for, checked before anything is computed: one sentence says what is wrong."""
+"""Numbers that come from outside, checked before anything is computed: one sentence says what is wrong."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, TypeGuard, TypeVar
 
 from fewsteps.errors import ParameterError
@@ -98,4 +99,4 @@ def integer(name: str, value: object, *, least: int, most: int | None = None) ->
 
 def _is_number(value: object) -> TypeGuard[float]:
     """True is an int to Python and never what somebody meant by a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)

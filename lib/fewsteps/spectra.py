@@ -124,7 +124,7 @@ def radius(shape: tuple[int, int], basis: Basis = "dft") -> Float[Tensor, "H W"]
 
 
 def radial_mean(power: Float[Tensor, "H W"], basis: Basis = "dft", *, bins: int | None = None) -> Radial:
-    """Mean over rings around the zero frequency, up to the last ring that lies wholly inside.
+    """Mean over rings around the zero frequency, up to the ring at half a cycle per pixel.
 
     Parameters
     ----------
@@ -196,7 +196,8 @@ def fit_power_law(spectrum: Radial, low: float = 0.02, high: float = 0.4) -> Pow
     if not 0 < low < high <= 0.5:
         raise ParameterError(f"low and high must satisfy 0 < low < high <= 0.5 cycles per pixel, not {low} and {high}.")
     frequency, power, _ = spectrum
-    kept = (frequency >= low) & (frequency <= high)
+    # A ring without any power (a flat garment on black) has no logarithm.
+    kept = (frequency >= low) & (frequency <= high) & (power > 0)
     if int(kept.sum()) < 3:
         raise ParameterError(f"low={low} and high={high} keep fewer than three rings; widen the range.")
     x, y = frequency[kept].double().log(), power[kept].double().log()
@@ -263,7 +264,7 @@ def kappa(gamma: Float[Tensor, "H W"], r: float | Float[Tensor, "*n"], basis: Ba
     _check_basis(basis)
     distance, order = _square_distance(gamma, basis).sort()
     end = kappa_end((gamma.shape[0], gamma.shape[1]), basis)
-    radii = torch.as_tensor(r, dtype=torch.float64)
+    radii = torch.as_tensor(r, dtype=torch.float64, device=gamma.device)
     if bool((radii < 0).any() or (radii > end).any()):
         raise ParameterError(f"r must lie between 0 and {end:.6g} (units of the height, basis {basis!r}).")
     # One cumulative sum from the far end serves every radius; the small slack keeps an exact distance on its ring.

@@ -1,12 +1,15 @@
 """Orthonormal transforms of images: DCT-II, DFT and one level of the Haar wavelet.
 
-All of them act on the last two axes, broadcast over the rest, keep the dtype and the device, can be differentiated,
-and preserve the sum of squares. So white noise is white on both sides, which is what every filter here relies on.
+All of them act on the last two axes, broadcast over the rest, keep the device and the dtype (the DFT becomes complex),
+can be differentiated, and preserve the sum of squares. So white noise is white on both sides, which is what every
+filter here relies on. Half-precision input is transformed in single precision, under autocast too: a rounding of the
+transform itself would colour the noise.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -46,7 +49,7 @@ def dct2(x: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch H W"]:
     Source: TDAS-2, appendix A.1 (corrected).
     """
     require_image(x)
-    return _dct(_dct(x).mT).mT
+    return _exactly(lambda v: _dct(_dct(v).mT).mT, x)
 
 
 def idct2(coefficients: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch H W"]:
@@ -70,7 +73,7 @@ def idct2(coefficients: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch H 
     Source: TDAS-2, appendix A.1 (corrected).
     """
     require_image(coefficients, "coefficients")
-    return _idct(_idct(coefficients).mT).mT
+    return _exactly(lambda v: _idct(_idct(v).mT).mT, coefficients)
 
 
 def fft2(x: Inexact[Tensor, "*batch H W"]) -> Complex[Tensor, "*batch H W"]:
@@ -95,7 +98,7 @@ def fft2(x: Inexact[Tensor, "*batch H W"]) -> Complex[Tensor, "*batch H W"]:
     Source: TDAS-5, appendix A.1, with the unitary factor.
     """
     require_image(x)
-    return torch.fft.fft2(x, norm="ortho")
+    return torch.fft.fft2(_at_least_single(x), norm="ortho")
 
 
 def ifft2(coefficients: Inexact[Tensor, "*batch H W"]) -> Complex[Tensor, "*batch H W"]:
@@ -119,7 +122,7 @@ def ifft2(coefficients: Inexact[Tensor, "*batch H W"]) -> Complex[Tensor, "*batc
     Source: TDAS-5, appendix A.1, with the unitary factor.
     """
     require_image(coefficients, "coefficients")
-    return torch.fft.ifft2(coefficients, norm="ortho")
+    return torch.fft.ifft2(_at_least_single(coefficients), norm="ortho")
 
 
 class Haar(NamedTuple):
@@ -200,6 +203,16 @@ def haar_idwt2(bands: Haar | tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
     return torch.stack(rows, dim=-2).flatten(-3, -2)
 
 
+def _at_least_single(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _exactly(transform: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply `transform` in single precision or better, whatever autocast would do, and return to the dtype of `x`."""
+    with torch.autocast(x.device.type, enabled=False):
+        return transform(_at_least_single(x)).to(x.dtype)
+
+
 def _dct(x: Tensor) -> Tensor:
     """Orthonormal DCT-II along the last axis."""
     n = x.shape[-1]
@@ -227,6 +240,7 @@ def _idct(y: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is cached while sampling must serve a backward pass later
 def _matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     k = torch.arange(n, dtype=torch.float64)
     matrix = torch.cos(math.pi / n * (k + 0.5) * k[:, None]) * math.sqrt(2 / n)
@@ -235,6 +249,7 @@ def _matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _phase(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """exp(-i pi k / (2 n)) with the orthonormal scale, for the frequencies of a real FFT."""
     k = torch.arange(n // 2 + 1, dtype=torch.float64)

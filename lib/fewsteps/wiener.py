@@ -9,8 +9,9 @@ and what it leaves of x_t, divided by sqrt(ab), is the estimate of x0:  x0_hat =
 
     G(f) = 1 - sqrt(1 - ab) H(f) = ab S(f) / (ab S(f) + 1 - ab).
 
-The paper prints H without the root in the numerator, and its figure's caption squares H: `form` keeps both, so that
-a page can draw what they would do.
+The paper prints H without the root in the numerator ("printed"). The caption of its figure plots 1 - (1 - ab) |H|^2:
+with the printed H that is "caption", with the corrected one "squared", which is 1 - (1 - G)^2 and stays between 0 and
+1. `form` keeps them all, so that a page can draw what they would do.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.parameters import number
 from fewsteps.shapes import Float, require_image
 from fewsteps.transforms import dct2, fft2, ifft2
 
-Form = Literal["correct", "printed", "caption"]
-FORMS: tuple[Form, ...] = ("correct", "printed", "caption")
+Form = Literal["correct", "printed", "caption", "squared"]
+FORMS: tuple[Form, ...] = ("correct", "printed", "caption", "squared")
 Structure = Literal["dft", "dct", "full"]
 
 
 def noise_response(
     power: Float[Tensor, "*f"], alpha_bar: float | Tensor, *, form: Form = "correct"
-) -> Float[Tensor, "*f"]:
+) -> Float[Tensor, "*broadcast"]:
     """Frequency response of the filter that predicts the noise from x_t.
 
     Parameters
@@ -40,7 +42,7 @@ def noise_response(
         Power spectrum S of x0 under an orthonormal transform, non-negative, any shape.
     alpha_bar : float or Tensor
         Cumulative signal share, 0 < alpha_bar < 1; broadcast against `power`.
-    form : {"correct", "printed", "caption"}
+    form : {"correct", "printed", "caption", "squared"}
         "printed" and "caption" both drop the root of 1 - alpha_bar from the numerator, as Eq. 6 does.
 
     Returns
@@ -59,13 +61,13 @@ def noise_response(
     """
     ab = _alpha_bar(alpha_bar, power)
     _check_form(form)
-    numerator = (1 - ab).sqrt() if form == "correct" else torch.ones_like(ab)
+    numerator = (1 - ab).sqrt() if form in ("correct", "squared") else torch.ones_like(ab)
     return numerator / (ab * power + 1 - ab)
 
 
 def reconstruction_response(
     power: Float[Tensor, "*f"], alpha_bar: float | Tensor, *, form: Form = "correct"
-) -> Float[Tensor, "*f"]:
+) -> Float[Tensor, "*broadcast"]:
     """What reaches the estimate of sqrt(alpha_bar) x0 from x_t, per frequency: the curves of SD's Figure 3.
 
     Parameters
@@ -74,9 +76,10 @@ def reconstruction_response(
         Power spectrum S of x0, any shape.
     alpha_bar : float or Tensor
         0 < alpha_bar < 1.
-    form : {"correct", "printed", "caption"}
+    form : {"correct", "printed", "caption", "squared"}
         "correct" is ab S / (ab S + 1 - ab), between 0 and 1; "printed" is 1 - sqrt(1 - ab) H with the printed H;
-        "caption" is 1 - (1 - ab) |H|^2 with the printed H. The last two turn negative where there is little signal.
+        "caption" is 1 - (1 - ab) |H|^2 with the printed H. These two turn negative where there is little signal.
+        "squared" is the caption's curve with the corrected H, between 0 and 1 but wider than "correct".
 
     Returns
     -------
@@ -94,7 +97,7 @@ def reconstruction_response(
     """
     ab = _alpha_bar(alpha_bar, power)
     response = noise_response(power, alpha_bar, form=form)
-    if form == "caption":
+    if form in ("caption", "squared"):
         return 1 - (1 - ab) * response.square()
     if form == "printed":
         return 1 - (1 - ab).sqrt() * response
@@ -103,8 +106,8 @@ def reconstruction_response(
 
 
 def expected_error(
-    power: Float[Tensor, "*f"], alpha_bar: float | Tensor, response: Float[Tensor, "*f"]
-) -> Float[Tensor, "*f"]:
+    power: Float[Tensor, "*f"], alpha_bar: float | Tensor, response: Float[Tensor, "*g"]
+) -> Float[Tensor, "*broadcast"]:
     """Mean squared error of x0_hat at every frequency for any response G, the best or not.
 
     Parameters
@@ -135,14 +138,14 @@ def expected_error(
 
 
 def denoise(
-    x_t: Float[Tensor, "*batch H W"], response: Float[Tensor, "H W"], alpha_bar: float | Tensor
+    x_t: Float[Tensor, "*batch H W"], response: Float[Tensor, "*shared H W"], alpha_bar: float | Tensor
 ) -> Float[Tensor, "*batch H W"]:
     """Filter noisy images into the estimate of the clean ones.
 
     Parameters
     ----------
     x_t : Tensor, shape (..., H, W)
-    response : Tensor, shape (H, W)
+    response : Tensor, shape (H, W), or with leading axes that broadcast
         G on the DFT grid, zero frequency first.
     alpha_bar : float or Tensor
         0 < alpha_bar < 1.
@@ -164,8 +167,10 @@ def denoise(
     Source: SD-1, section 4.1.
     """
     require_image(x_t, "x_t")
-    if x_t.shape[-2:] != response.shape:
-        raise ShapeError(f"response must have the image's size {tuple(x_t.shape[-2:])}, not {tuple(response.shape)}.")
+    if x_t.shape[-2:] != response.shape[-2:]:
+        raise ShapeError(
+            f"response must have the image's size {tuple(x_t.shape[-2:])}, not {tuple(response.shape[-2:])}."
+        )
     ab = _alpha_bar(alpha_bar, x_t)
     return ifft2(fft2(x_t) * response).real / ab.sqrt()
 
@@ -227,18 +232,18 @@ def covariance(patches: Float[Tensor, "n h w"]) -> Float[Tensor, "d d"]:
 
 def linear_error(
     known: Float[Tensor, "d d"],
-    alpha_bar: float,
+    alpha_bar: float | Float[Tensor, "*n"],
     structure: Structure,
     *,
     test: Float[Tensor, "d d"] | None = None,
-) -> float:
+) -> Float[Tensor, "*n"]:
     """Error of the best linear denoiser of a given structure: what assuming stationarity costs.
 
     Parameters
     ----------
     known : Tensor, shape (d, d)
         Covariance of square patches that the filter is made from, d = h * h.
-    alpha_bar : float
+    alpha_bar : float or Tensor
         0 < alpha_bar < 1.
     structure : {"dft", "dct", "full"}
         "dft" is the Wiener filter (stationary and periodic), "dct" is diagonal in the cosine basis (stationary with
@@ -248,7 +253,7 @@ def linear_error(
 
     Returns
     -------
-    float
+    float64 Tensor, of the shape of `alpha_bar`
         Expected squared error of x0_hat per pixel. Exact for these second moments: nothing is sampled.
 
     Raises
@@ -268,13 +273,13 @@ def linear_error(
         raise ShapeError(f"known must be the covariance of square patches; {d} pixels are not a square.")
     known = known.double()
     test = known if test is None else test.double()
-    ab = float(_alpha_bar(alpha_bar, known))
+    ab = _alpha_bar(alpha_bar, known).double()[..., None]
     basis = _basis(known, structure, side)
     power = torch.einsum("ki,ij,kj->k", basis, known.to(basis.dtype), basis.conj()).real
     gain = reconstruction_response(power, ab)
     # In an orthonormal basis the error needs only the diagonal: E|(G - 1) X0|^2 + |G|^2 (1 - ab) / ab.
     actual = torch.einsum("ki,ij,kj->k", basis, test.to(basis.dtype), basis.conj()).real
-    return float(expected_error(actual, ab, gain).mean())
+    return expected_error(actual, ab, gain).mean(-1)
 
 
 def _basis(known: Tensor, structure: str, side: int) -> Tensor:
@@ -290,10 +295,12 @@ def _basis(known: Tensor, structure: str, side: int) -> Tensor:
 
 
 def _alpha_bar(alpha_bar: float | Tensor, like: Tensor) -> Tensor:
+    """A number becomes a scalar in the precision of `like`; a tensor is taken as it is."""
     if not isinstance(alpha_bar, Tensor):
-        if isinstance(alpha_bar, bool) or not isinstance(alpha_bar, int | float) or not 0 < alpha_bar < 1:
-            raise ParameterError(f"alpha_bar must lie strictly between 0 and 1, not {alpha_bar!r}.")
-        return torch.as_tensor(alpha_bar, dtype=like.real.dtype, device=like.device)
+        share = number("alpha_bar", alpha_bar, above=0, below=1)
+        return torch.as_tensor(share, dtype=like.real.dtype, device=like.device)
+    if alpha_bar.device.type == "cpu" and not bool(((alpha_bar > 0) & (alpha_bar < 1)).all()):
+        raise ParameterError("alpha_bar must be above 0 and below 1 everywhere.")
     return alpha_bar
 
 

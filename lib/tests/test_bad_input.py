@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from fewsteps import parameters
 
 # Each is run in one fresh interpreter, where jaxtyping and beartype are not watching.
 CASES = {
@@ -34,7 +37,12 @@ CASES = {
         "ParameterError",
         "cutoff",
     ),
-    "alpha_bar of 1": ("wiener.noise_response(torch.ones(2), 1)", "ParameterError", "between 0 and 1"),
+    "alpha_bar of 1": ("wiener.noise_response(torch.ones(2), 1)", "ParameterError", "above 0 and below 1, not 1"),
+    "alpha_bars beyond": (
+        "wiener.noise_response(torch.ones(2), torch.tensor([0.5, 1.5]))",
+        "ParameterError",
+        "alpha_bar",
+    ),
     "unknown form": ("wiener.noise_response(torch.ones(2), 0.5, form='typo')", "ParameterError", "correct, printed"),
     "filter of another size": ("wiener.denoise(torch.ones(4, 4), torch.ones(3, 3), 0.5)", "ShapeError", "(4, 4)"),
     "patches not square": ("wiener.linear_error(torch.eye(5), 0.5, 'dct')", "ShapeError", "square"),
@@ -44,6 +52,13 @@ CASES = {
     "beta of 2": ("schedules.Discrete(torch.tensor([0.1, 2.0]))", "ParameterError", "between 0 and 1"),
     "betas as matrix": ("schedules.Discrete(torch.ones(2, 2))", "ShapeError", "vector"),
     "time between steps": ("schedules.Discrete.linear(10).alpha(2.5)", "ParameterError", "integer step"),
+    "step below 0": ("schedules.Discrete.linear(10).alpha(torch.tensor([-1.0]))", "ParameterError", "between 0 and 10"),
+    "times of another batch": (
+        "schedules.diffuse(schedules.VE(), torch.ones(2, 3), torch.ones(3), torch.ones(2, 3))",
+        "ShapeError",
+        "one time per sample, 2",
+    ),
+    "T as half": ("schedules.PixelAware(torch.ones(1), 2.0, form='printed', steps=2.5)", "ParameterError", "steps"),
     "black pixel": ("schedules.PixelAware(torch.zeros(2, 2), 20.0)", "ShapeError", "clamp"),
     "gamma of 0": ("schedules.PixelAware(torch.ones(2, 2), 0)", "ParameterError", "gamma must"),
     "printed without T": ("schedules.PixelAware(torch.ones(2, 2), 2.0, form='printed')", "ParameterError", "steps"),
@@ -63,6 +78,9 @@ CASES = {
         "between 1 and 4",
     ),
     "laboratory of 100 px": ("widgets.WienerLab(size=100)", "ParameterError", "power of two"),
+    "no photograph": ("widgets.SnrLab(photographs=())", "ParameterError", "at least one"),
+    "photograph of no number": ("widgets.SnrLab(photo=9)", "ParameterError", "photo"),
+    "response of the own spectrum": ("widgets.WienerLab(prior='own').response(torch.ones(1))", "ParameterError", "law"),
     "unknown photograph": ("widgets.SnrLab(photographs=('lena',))", "ParameterError", "astronaut"),
 }
 PARAMETERS = {
@@ -133,3 +151,8 @@ def test_ipython_shows_the_sentence_alone():
     assert done.returncode != 0
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     assert lines == ["ParameterError: profile must be one of smoke, cpu, gpu, not 'fast'."]
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert parameters.number("x", np.float32(0.5), above=0) == 0.5
+    assert parameters.integer("n", np.int64(3), least=1) == 3

@@ -67,9 +67,14 @@ def test_wiener_matches_python():
                 wiener.noise_response(tensor, float(ab), form=form),
                 wiener.expected_error(tensor, float(ab), gain),
             ]
-            if form == "correct":  # the others cross zero, where a relative error means nothing: compared below
+            if form in (
+                "correct",
+                "squared",
+            ):  # the others cross zero, where a relative error means nothing: compared below
                 calls.append(["reconstructionResponse", s, ab, form])
-                expected.append(gain)
+                expected.append(
+                    gain if form == "correct" else 1 - (1 - wiener.reconstruction_response(tensor, float(ab))) ** 2
+                )
     agree("wiener.js", calls, expected)
     printed = [
         ["reconstructionResponse", s, ab, form]
@@ -144,13 +149,13 @@ def test_divergence_matches_python():
 @pytest.mark.parametrize("steps", [1, 2, 500, 1000])
 def test_ddpm_matches_python(steps):
     """PX-2: the cumulative product of Fig. 2's betas."""
-    agree("snr.js", [["linearAlphaBar", steps]], [sch.Discrete.linear(steps).alpha_bar])
+    agree("snr.js", [["linearAlphaBar", steps]], [sch.Discrete.linear(steps).alpha_bars])
 
 
 @pytest.mark.parametrize("steps", [2, 3, 4, 9])
 def test_progressive_matches_python(steps):
     """PD-1: the special schedule, smallest tie."""
-    agree("snr.js", [["progressiveAlphaBar", steps]], [sch.progressive(steps).alpha_bar])
+    agree("snr.js", [["progressiveAlphaBar", steps]], [sch.progressive(steps).alpha_bars])
 
 
 @pytest.mark.parametrize("entry", ["wiener_lab.js", "snr_lab.js"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -15,8 +16,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from fewsteps import data
+from fewsteps import data, widgets
 from fewsteps import schedules as sch
+from fewsteps.widgets.bundle import bundle
 
 pytestmark = pytest.mark.browser
 LABORATORIES = {"notebooks/01_wiener_evolution.html": "wiener", "notebooks/03_snr_trajectories.html": "snr"}
@@ -127,6 +129,76 @@ def test_every_choice_redraws_and_reset_goes_back(page, laboratory):
         f"first => ({state})(document.querySelector('.fs-lab')) === first", arg=first, timeout=5000
     )
     assert visited.trouble == []
+
+
+@pytest.mark.parametrize("page", LABORATORIES)
+def test_ends_of_every_slider_are_good_in_python_and_in_words(page, laboratory):
+    """At both ends of every slider, in every form, Python would accept the traits and the text holds real numbers."""
+    visited = laboratory(page)
+    kind = {"wiener": widgets.WienerLab, "snr": widgets.SnrLab}[LABORATORIES[page]]
+    root = visited.page.locator(".fs-lab").first
+    forms = root.locator("input[type=radio][data-name=form]")
+    sliders = root.locator("input[type=range]")
+    for k in range(forms.count()):
+        forms.nth(k).check()
+        for j in range(sliders.count()):
+            for end in ("min", "max"):
+                drawn = root.get_attribute("data-draws")
+                sliders.nth(j).evaluate(
+                    "(i, end) => { i.value = i[end]; i.dispatchEvent(new Event('input', { bubbles: true })); }", end
+                )
+                visited.page.wait_for_function("n => document.querySelector('.fs-lab').dataset.draws !== n", arg=drawn)
+                kind(**json.loads(root.get_attribute("data-traits")))
+                text = root.inner_text() + root.evaluate(
+                    "r => [...r.querySelectorAll('path')].map((p) => p.getAttribute('d')).join()"
+                )
+                assert not re.search("NaN|Infinity|undefined", text), text
+    assert visited.trouble == []
+
+
+def test_two_laboratories_on_one_page_keep_apart(tmp_path, visit):
+    """Each is a module of its own, and still no id of one is used by the other."""
+    for k in range(2):
+        (tmp_path / f"lab{k}.mjs").write_text(bundle("snr_lab.js"))
+    lab = widgets.SnrLab(size=64)
+    state = {
+        name: lab.trait_values()[name]
+        for name in ("names", "size", "seed", "photo", "t", "gamma", "T", "pixel", "form")
+    }
+    state["photos"] = list(lab.photos)
+    (tmp_path / "index.html").write_text(PAGE_OF_TWO.replace("STATE", json.dumps(state)))
+    visited = visit(tmp_path, "/index.html")
+    visited.page.wait_for_function("() => document.querySelectorAll('.fs-lab[data-draws]').length === 2")
+    ids = visited.page.eval_on_selector_all("[id]", "all => all.map((e) => e.id)")
+    assert len(ids) == len(set(ids)) > 20
+    checked = visited.page.eval_on_selector_all(
+        ".fs-lab", "all => all.map((l) => l.querySelectorAll('input:checked').length)"
+    )
+    assert checked == [2, 2]
+    visited.page.locator(".fs-lab").nth(1).get_by_label("as printed").check()
+    forms = visited.page.eval_on_selector_all(
+        ".fs-lab", "all => all.map((l) => l.querySelector('[data-name=form]:checked').dataset.value)"
+    )
+    assert forms == ["correct", "printed"]
+    assert [e for e in visited.trouble if "favicon" not in e] == []
+
+
+PAGE_OF_TWO = """<!doctype html><meta charset="utf-8"><title>two</title><div id="a"></div><div id="b"></div>
+<script type="module">
+  for (const [k, id] of [[0, "a"], [1, "b"]]) {
+    const state = STATE;
+    state.photos = Uint8Array.from(state.photos);
+    const handlers = {};
+    const model = {
+      get: (name) => state[name],
+      set: (name, value) => { state[name] = value; for (const h of handlers["change:" + name] ?? []) h(); },
+      save_changes() {},
+      on: (event, handler) => (handlers[event] ??= []).push(handler),
+      off() {},
+    };
+    (await import(`./lab${k}.mjs`)).default.render({ model, el: document.getElementById(id) });
+  }
+</script>"""
 
 
 @pytest.mark.parametrize("page", LABORATORIES)

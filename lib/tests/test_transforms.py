@@ -97,3 +97,27 @@ def test_cosine_matrix_is_made_once():
         dct2(image((9, 9)))
     info = transforms._matrix.cache_info()
     assert (info.misses, info.hits) == (1, 5)
+
+
+@pytest.mark.parametrize("size", [8, MATRIX_MAX + 2])
+def test_what_was_cached_while_sampling_serves_a_backward_pass(size):
+    transforms._matrix.cache_clear()
+    transforms._phase.cache_clear()
+    with torch.inference_mode():
+        idct2(dct2(image((size, size))))
+    x = image((size, size)).requires_grad_()
+    idct2(dct2(x)).square().sum().backward()
+    assert torch.allclose(x.grad, 2 * x.detach(), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [8, MATRIX_MAX + 2])
+def test_low_precision_does_not_reach_the_transform(size):
+    """Under autocast nothing changes; half-precision input loses only its own rounding."""
+    x = image((4, size, size), dtype=torch.float32)
+    exact = dct2(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(dct2(x), exact)
+    half = dct2(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half.float() - dct2(x.bfloat16().float())).abs().max() < exact.abs().max() / 128
+    assert fft2(x.bfloat16()).dtype == torch.complex64

@@ -81,7 +81,7 @@ def test_denoising_reaches_the_predicted_error():
 
 def test_linear_error_is_dense_linear_algebra():
     """SD-1: "full" is the textbook C - C A^T (A C A^T + s)^-1 A C; a diagonal filter is never better."""
-    side, alpha_bar = 4, 0.4
+    alpha_bar = 0.4
     mixing = draw((16, 16), 5)
     known = mixing @ mixing.mT / 16
     gain = (
@@ -90,11 +90,11 @@ def test_linear_error_is_dense_linear_algebra():
         @ torch.linalg.inv(alpha_bar * known + (1 - alpha_bar) * torch.eye(16, dtype=torch.float64))
     )
     posterior = known - gain @ known * alpha_bar**0.5
-    full = wiener.linear_error(known, alpha_bar, "full")
-    assert abs(full - float(posterior.diagonal().mean())) < 1e-12
+    full = wiener.linear_error(known, torch.tensor([alpha_bar, 0.9], dtype=torch.float64), "full")
+    assert abs(full[0] - posterior.diagonal().mean()) < 1e-12
     for structure in ("dft", "dct"):
-        assert wiener.linear_error(known, alpha_bar, structure) > full
-    assert side * side == len(known)
+        assert wiener.linear_error(known, alpha_bar, structure) > full[0]
+    assert wiener.linear_error(known, 0.9, "full") == full[1]
 
 
 def test_stationary_periodic_covariance_costs_nothing():
@@ -109,16 +109,33 @@ def test_stationary_periodic_covariance_costs_nothing():
 
 def test_linear_error_judges_on_other_data():
     """SD-1: a filter made for one spectrum and judged on another pays what `expected_error` says."""
-    side, alpha_bar = 4, 0.7
+    alpha_bar = 0.7
     known = torch.eye(16, dtype=torch.float64) * 2
     test = torch.eye(16, dtype=torch.float64) * 5
     gain = wiener.reconstruction_response(torch.tensor(2.0, dtype=torch.float64), alpha_bar)
     expected = wiener.expected_error(torch.tensor(5.0, dtype=torch.float64), alpha_bar, gain)
     for structure in ("dft", "dct", "full"):
-        assert abs(wiener.linear_error(known, alpha_bar, structure, test=test) - float(expected)) < 1e-12
-    assert side == 4
+        assert abs(wiener.linear_error(known, alpha_bar, structure, test=test) - expected) < 1e-12
 
 
 def test_covariance_removes_one_mean():
     patches = draw((5000, 2, 2), 6) + 10
     assert (wiener.covariance(patches) - torch.eye(4, dtype=torch.float64)).abs().max() < 0.1
+
+
+@given(powers, alpha_bars)
+def test_captions_curve_with_the_corrected_filter(power, alpha_bar):
+    """SD-1: 1 - (1 - ab) |H|^2 with the right H is 1 - (1 - G)^2: between 0 and 1, and never below G."""
+    squared = wiener.reconstruction_response(power, alpha_bar, form="squared")
+    gain = wiener.reconstruction_response(power, alpha_bar)
+    assert torch.allclose(squared, 1 - (1 - gain).square(), atol=1e-12)
+    assert bool((squared >= gain - 1e-12).all())
+
+
+def test_one_response_per_sample():
+    """A batch at different noise levels is each of its samples alone."""
+    x_t, shares = draw((3, 2, 8, 8), 8), torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    responses = torch.stack([wiener.reconstruction_response(power_law(8), float(s)) for s in shares])
+    together = wiener.denoise(x_t, responses[:, None], shares[:, None, None, None])
+    for k in range(3):
+        assert torch.allclose(together[k], wiener.denoise(x_t[k], responses[k], float(shares[k])))

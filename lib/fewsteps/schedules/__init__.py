@@ -5,7 +5,7 @@ is VE's time; VP's runs from 0 to 1; a discrete schedule counts its steps. Grids
 end at 0, made here and handed to samplers.
 """
 
-from fewsteps.schedules.base import Schedule, diffuse, kl_to_standard_normal, snr
+from fewsteps.schedules.base import Schedule, diffuse, kl_to_standard_normal, over, snr
 from fewsteps.schedules.continuous import VE, VPCosine, VPLinear
 from fewsteps.schedules.discrete import Discrete, progressive, progressive_lengths
 from fewsteps.schedules.grids import geometric, karras, quadratic, uniform
@@ -18,7 +18,7 @@ from fewsteps.schedules.pixel import (
     image_scale,
     pixel_snr,
     pixel_snr_rate,
-    proposition_2_holds_until,
+    proposition_2_holds,
     time_to_snr,
 )
 
@@ -38,11 +38,12 @@ __all__ = [
     "image_scale",
     "karras",
     "kl_to_standard_normal",
+    "over",
     "pixel_snr",
     "pixel_snr_rate",
     "progressive",
     "progressive_lengths",
-    "proposition_2_holds_until",
+    "proposition_2_holds",
     "quadratic",
     "snr",
     "time_to_snr",

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.errors import ShapeError
 
 Time = float | Tensor
 
@@ -24,8 +24,15 @@ class Schedule(Protocol):
         The last time before 0 that a grid spaced by noise level visits.
     """
 
-    t_max: float
-    t_min: float
+    @property
+    def t_max(self) -> float:
+        """Where sampling starts."""
+        ...
+
+    @property
+    def t_min(self) -> float:
+        """The last noisy time of a grid spaced by noise level."""
+        ...
 
     def alpha(self, t: Time) -> Tensor:
         """Signal scale at `t`, broadcastable to the image."""
@@ -68,7 +75,7 @@ def diffuse(schedule: Schedule, x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     x0 : Tensor
         Clean images.
     t : float or Tensor
-        One time, or times of a shape that broadcasts against `x0`.
+        One time, or one per sample, shape (B,).
     noise : Tensor
         Standard normal, of the shape of `x0`.
 
@@ -79,7 +86,7 @@ def diffuse(schedule: Schedule, x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     Raises
     ------
     ShapeError
-        If `noise` has another shape than `x0`.
+        If `noise` has another shape than `x0`, or `t` not one time per sample.
 
     Notes
     -----
@@ -87,6 +94,7 @@ def diffuse(schedule: Schedule, x0: Tensor, t: Time, noise: Tensor) -> Tensor:
     """
     if noise.shape != x0.shape:
         raise ShapeError(f"noise must have the shape of x0, {tuple(x0.shape)}, not {tuple(noise.shape)}.")
+    t = over(t, x0)
     return (schedule.alpha(t) * x0 + schedule.sigma(t) * noise).to(x0.dtype)
 
 
@@ -115,32 +123,35 @@ def kl_to_standard_normal(schedule: Schedule, x0: Tensor, t: Time) -> Tensor:
 
 
 def as_time(t: Time) -> Tensor:
-    """Python numbers become float64 scalars, which do not promote the images that they multiply."""
-    return t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+    """Python numbers become float64 scalars, which do not promote the images that they multiply; integers, floats."""
+    if not isinstance(t, Tensor):
+        return torch.as_tensor(t, dtype=torch.float64)
+    return t if t.is_floating_point() else t.double()
 
 
-def positive(name: str, value: float, *, below: float = float("inf")) -> float:
-    """Return `value` if 0 < value < below.
+def over(t: Time, x: Tensor) -> Time:
+    """Shape times so that they broadcast over images: one per sample, (B,), becomes (B, 1, 1, 1).
+
+    Parameters
+    ----------
+    t : float or Tensor
+        One time, one per sample of `x`, or anything with as many axes as `x`.
+    x : Tensor, shape (B, ...)
+
+    Returns
+    -------
+    float or Tensor
+        A tensor in the dtype and on the device of `x`, unless there is one time for all.
 
     Raises
     ------
-    ParameterError
-        One sentence with the name and the range.
+    ShapeError
+        If a vector of times has not one entry per sample: it would broadcast over the width of the images.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < below:
-        end = f" and below {below:g}" if below != float("inf") else ""
-        raise ParameterError(f"{name} must be a number above 0{end}, not {value!r}.")
-    return value
-
-
-def count(name: str, value: int, *, least: int = 1) -> int:
-    """Return `value` if it is an integer of at least `least`.
-
-    Raises
-    ------
-    ParameterError
-        One sentence with the name and the range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ParameterError(f"{name} must be an integer of at least {least}, not {value!r}.")
-    return value
+    if not isinstance(t, Tensor) or t.ndim == 0:
+        return t
+    if t.ndim == 1:
+        if len(t) != len(x):
+            raise ShapeError(f"t must hold one time per sample, {len(x)}, not {len(t)}.")
+        t = t.reshape(-1, *[1] * (x.ndim - 1))
+    return t.to(x)

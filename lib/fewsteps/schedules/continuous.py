@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError
-from fewsteps.schedules.base import Time, as_time, positive
+from fewsteps.parameters import number
+from fewsteps.schedules.base import Time, as_time
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class VE:
     sigma_max: float = 50.0
 
     def __post_init__(self) -> None:
-        positive("sigma_max", self.sigma_max)
-        positive("sigma_min", self.sigma_min, below=self.sigma_max)
+        number("sigma_max", self.sigma_max, above=0)
+        number("sigma_min", self.sigma_min, above=0, below=self.sigma_max)
 
     @property
     def t_min(self) -> float:
@@ -91,9 +92,9 @@ class VPLinear:
     t_max: float = 1.0
 
     def __post_init__(self) -> None:
-        positive("beta_max", self.beta_max)
-        positive("beta_min", self.beta_min, below=self.beta_max)
-        positive("t_min", self.t_min, below=self.t_max)
+        number("beta_max", self.beta_max, above=0)
+        number("beta_min", self.beta_min, above=0, below=self.beta_max)
+        number("t_min", self.t_min, above=0, below=self.t_max)
 
     def _rate_integral(self, t: Time) -> Tensor:
         t = as_time(t)
@@ -143,9 +144,9 @@ class VPCosine:
     t_max: float = 0.999
 
     def __post_init__(self) -> None:
-        positive("s", self.s, below=1)
-        positive("t_max", self.t_max, below=1)
-        positive("t_min", self.t_min, below=self.t_max)
+        number("s", self.s, above=0, below=1)
+        number("t_max", self.t_max, above=0, below=1)
+        number("t_min", self.t_min, above=0, below=self.t_max)
 
     @property
     def _start(self) -> float:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.schedules.base import Time, as_time, count, positive
+from fewsteps.parameters import integer, number
+from fewsteps.schedules.base import Time, as_time
 from fewsteps.schedules.continuous import VPLinear
 
 
@@ -25,7 +26,7 @@ class Discrete:
 
     Attributes
     ----------
-    alpha_bar : float64 Tensor, shape (T + 1,)
+    alpha_bars : float64 Tensor, shape (T + 1,)
         alpha_bar_0 = 1 .. alpha_bar_T.
 
     Raises
@@ -41,7 +42,7 @@ class Discrete:
     """
 
     betas: Tensor
-    alpha_bar: Tensor = field(init=False, repr=False)
+    alpha_bars: Tensor = field(init=False, repr=False)
     _sigma_squared: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Discrete:
             raise ParameterError("betas must all lie strictly between 0 and 1.")
         # In logarithms, so that neither end of the product loses digits.
         log_alpha_bar = torch.nn.functional.pad(torch.log1p(-betas).cumsum(0), (1, 0))
-        object.__setattr__(self, "alpha_bar", log_alpha_bar.exp())
+        object.__setattr__(self, "alpha_bars", log_alpha_bar.exp())
         object.__setattr__(self, "_sigma_squared", -torch.expm1(log_alpha_bar))
 
     @classmethod
@@ -68,9 +69,9 @@ class Discrete:
         -----
         Source: PX-2, section 3.2.3 (the schedule of Fig. 2); BASE-DDPM.
         """
-        positive("beta_first", beta_first, below=1)
-        positive("beta_last", beta_last, below=1)
-        return cls(torch.linspace(beta_first, beta_last, count("steps", steps), dtype=torch.float64))
+        number("beta_first", beta_first, above=0, below=1)
+        number("beta_last", beta_last, above=0, below=1)
+        return cls(torch.linspace(beta_first, beta_last, integer("steps", steps, least=1), dtype=torch.float64))
 
     @classmethod
     def cosine(cls, steps: int = 1000, s: float = 0.008, clip: float = 0.999) -> Discrete:
@@ -85,9 +86,9 @@ class Discrete:
         -----
         Source: PX-2, section 2.1 (the squared cosine dependency).
         """
-        count("steps", steps)
-        positive("s", s, below=1)
-        positive("clip", clip, below=1)
+        integer("steps", steps, least=1)
+        number("s", s, above=0, below=1)
+        number("clip", clip, above=0, below=1)
         t = torch.arange(steps + 1, dtype=torch.float64) / steps
         alpha_bar = torch.cos((t + s) / (1 + s) * (math.pi / 2)).square()
         return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=clip))
@@ -105,7 +106,7 @@ class Discrete:
         -----
         Source: PD-1, appendix A, Eq. 12.
         """
-        t = torch.arange(count("steps", steps) + 1, dtype=torch.float64) / steps
+        t = torch.arange(integer("steps", steps, least=1) + 1, dtype=torch.float64) / steps
         return cls(-torch.expm1(2 * (schedule.alpha(t).log()).diff()))
 
     @property
@@ -125,7 +126,7 @@ class Discrete:
 
     def alpha(self, t: Time) -> Tensor:
         """sqrt(alpha_bar_t) at integer steps 0 .. T."""
-        return self._at(self.alpha_bar, t).sqrt()
+        return self._at(self.alpha_bars, t).sqrt()
 
     def sigma(self, t: Time) -> Tensor:
         """sqrt(1 - alpha_bar_t) at integer steps 0 .. T."""
@@ -133,15 +134,16 @@ class Discrete:
 
     def time(self, noise_to_signal: Time) -> Tensor:
         """The step whose sigma / alpha is nearest in logarithm, from 1 on; as floating point."""
-        levels = (self._sigma_squared[1:] / self.alpha_bar[1:]).log() / 2
+        levels = (self._sigma_squared[1:] / self.alpha_bars[1:]).log() / 2
         wanted = as_time(noise_to_signal).log()
         return 1 + (wanted[..., None] - levels.to(wanted)).abs().argmin(-1).to(wanted.dtype)
 
     def _at(self, values: Tensor, t: Time) -> Tensor:
-        if not isinstance(t, Tensor) and not (0 <= t <= self.steps and t == int(t)):
-            raise ParameterError(f"t must be an integer step between 0 and {self.steps}, not {t}.")
         t = as_time(t)
-        return values.to(t.device)[t.round().long()].to(t.dtype if t.is_floating_point() else values.dtype)
+        # Looking into a tensor on a GPU would make every step of a sampler wait for it.
+        if t.device.type == "cpu" and not bool(((t >= 0) & (t <= self.steps) & (t == t.round())).all()):
+            raise ParameterError(f"t must be an integer step between 0 and {self.steps}, not {t.tolist()}.")
+        return values.to(t.device)[t.round().long()].to(t.dtype)
 
 
 def progressive(
@@ -182,15 +184,15 @@ def progressive(
     -----
     Source: PD-1, appendix A, Eq. 12 and 13.
     """
-    count("steps", steps, least=2)
-    positive("threshold", threshold)
+    integer("steps", steps, least=2)
+    number("threshold", threshold, above=0)
     if tie not in ("smallest", "largest"):
         raise ParameterError(f"tie must be 'smallest' or 'largest', not {tie!r}.")
     lengths = progressive_lengths(steps, beta_min=beta_min, beta_max=beta_max, threshold=threshold)
     if not lengths:
         raise ParameterError(f"steps={steps} is reached by no ordinary schedule at threshold={threshold:g}.")
     ordinary = Discrete.from_vp(VPLinear(beta_min, beta_max), lengths[0] if tie == "smallest" else lengths[-1])
-    last = 1 - ordinary.alpha_bar[-1] / ordinary.alpha_bar[steps - 1]
+    last = 1 - ordinary.alpha_bars[-1] / ordinary.alpha_bars[steps - 1]
     return Discrete(torch.cat((ordinary.betas[: steps - 1], last[None])))
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError
-from fewsteps.schedules.base import Schedule, count, positive
+from fewsteps.parameters import integer, number
+from fewsteps.schedules.base import Schedule
 from fewsteps.schedules.continuous import scalar_time
 from fewsteps.schedules.discrete import Discrete
 
@@ -62,7 +63,7 @@ def karras(schedule: Schedule, steps: int, *, rho: float = 7.0) -> Tensor:
     -----
     Source: BASE-HEUN.
     """
-    positive("rho", rho)
+    number("rho", rho, above=0)
     return _by_level(schedule, steps, lambda v: v ** (1 / rho), lambda v: v**rho)
 
 
@@ -87,7 +88,9 @@ def uniform(schedule: Schedule, steps: int) -> Tensor:
     -----
     Source: BASE-DDIM, PX-1 (i / T).
     """
-    return _finish(schedule, torch.linspace(1, 0, count("steps", steps) + 1, dtype=torch.float64) * schedule.t_max)
+    return _finish(
+        schedule, torch.linspace(1, 0, integer("steps", steps, least=1) + 1, dtype=torch.float64) * schedule.t_max
+    )
 
 
 def quadratic(schedule: Schedule, steps: int) -> Tensor:
@@ -111,12 +114,12 @@ def quadratic(schedule: Schedule, steps: int) -> Tensor:
     -----
     Source: BASE-DDIM.
     """
-    even = torch.linspace(1, 0, count("steps", steps) + 1, dtype=torch.float64)
+    even = torch.linspace(1, 0, integer("steps", steps, least=1) + 1, dtype=torch.float64)
     return _finish(schedule, even.square() * schedule.t_max)
 
 
 def _by_level(schedule: Schedule, steps: int, forward, back) -> Tensor:
-    count("steps", steps)
+    integer("steps", steps, least=1)
     level_to_time = scalar_time(schedule)
     ends = torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
     first, last = forward(schedule.sigma(ends) / schedule.alpha(ends))

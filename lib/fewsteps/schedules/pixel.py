@@ -6,7 +6,6 @@ Its step i of T is written as t = i / T throughout, so alpha_bar = exp(-gamma t 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +14,8 @@ import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.schedules.base import Time, as_time, positive
+from fewsteps.parameters import integer, number
+from fewsteps.schedules.base import Time, as_time
 
 PIXEL_MIN = 4e-3
 """The darkest pixel: one grey level, so that no pixel has rate zero."""
@@ -53,7 +53,7 @@ def image_scale(x0: Tensor, gamma: float) -> Tensor:
     -----
     Source: PX-1, Eq. 7.
     """
-    return torch.exp(-positive("gamma", gamma) * x0)
+    return torch.exp(-number("gamma", gamma, above=0) * x0)
 
 
 def _constant_rate(t: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class PixelAware:
     ShapeError
         If a pixel is outside (0, 1].
     ParameterError
-        If `gamma` <= 0, or the printed form is asked for without `steps`.
+        If `gamma` <= 0, or `steps` is no positive integer where the printed form needs it.
 
     Notes
     -----
@@ -99,13 +99,13 @@ class PixelAware:
     t_max: float = 1.0
 
     def __post_init__(self) -> None:
-        positive("gamma", self.gamma)
+        number("gamma", self.gamma, above=0)
         if not bool(((self.x0 > 0) & (self.x0 <= 1)).all()):
             raise ShapeError(f"x0 must have all pixels in (0, 1]: use x0.clamp({PIXEL_MIN}, 1).")
         if self.form not in ("correct", "printed"):
             raise ParameterError(f"form must be 'correct' or 'printed', not {self.form!r}.")
-        if self.form == "printed" and (self.steps is None or self.steps < 1):
-            raise ParameterError("steps must be an integer of at least 1 for the printed Eq. 10.")
+        if self.form == "printed":
+            integer("steps", self.steps, least=1)
 
     def _exponent(self, t: Time) -> Tensor:
         exponent = self.gamma * self.rate_integral(as_time(t)) * self.x0
@@ -149,7 +149,7 @@ def pixel_snr(x0: Tensor, t: Time, gamma: float) -> Tensor:
     -----
     Source: PX-2, Eq. 11.
     """
-    return x0.square() / torch.expm1(positive("gamma", gamma) * as_time(t) * x0)
+    return x0.square() / torch.expm1(number("gamma", gamma, above=0) * as_time(t) * x0)
 
 
 def pixel_snr_rate(x0: Tensor, t: Time, gamma: float, *, form: Form = "correct") -> Tensor:
@@ -181,7 +181,7 @@ def pixel_snr_rate(x0: Tensor, t: Time, gamma: float, *, form: Form = "correct")
     """
     if form not in ("correct", "printed"):
         raise ParameterError(f"form must be 'correct' or 'printed', not {form!r}.")
-    u = positive("gamma", gamma) * as_time(t) * x0
+    u = number("gamma", gamma, above=0) * as_time(t) * x0
     if form == "printed":
         return -gamma * x0**3 / torch.expm1(u).square()
     # e^u / (e^u - 1)^2 = 1 / (4 sinh^2(u / 2)) does not overflow before the answer is zero.
@@ -214,7 +214,7 @@ def time_to_snr(x0: Tensor, level: float, gamma: float) -> Tensor:
     -----
     Source: PX-11, section 3.1: whether all pixels reach zero SNR together.
     """
-    return torch.log1p(x0.square() / positive("level", level)) / (positive("gamma", gamma) * x0)
+    return torch.log1p(x0.square() / number("level", level, above=0)) / (number("gamma", gamma, above=0) * x0)
 
 
 def expected_pixel(x0: Tensor, t: Time, gamma: float) -> Tensor:
@@ -240,7 +240,7 @@ def expected_pixel(x0: Tensor, t: Time, gamma: float) -> Tensor:
     -----
     Source: PX-3, Eq. 25.
     """
-    return x0 * torch.exp(-positive("gamma", gamma) * x0 * as_time(t) / 2)
+    return x0 * torch.exp(-number("gamma", gamma, above=0) * x0 * as_time(t) / 2)
 
 
 def expected_ddpm(x0: Tensor, t: Time, a: float, *, form: Form = "correct") -> Tensor:
@@ -273,37 +273,36 @@ def expected_ddpm(x0: Tensor, t: Time, a: float, *, form: Form = "correct") -> T
     if form not in ("correct", "printed"):
         raise ParameterError(f"form must be 'correct' or 'printed', not {form!r}.")
     divisor = 4 if form == "correct" else 2
-    return x0 * torch.exp(-positive("a", a) * as_time(t).square() / divisor)
+    return x0 * torch.exp(-number("a", a, above=0) * as_time(t).square() / divisor)
 
 
-def proposition_2_holds_until(x0: float, gamma: float, a: float) -> float:
-    """The largest t for which Eq. 13 holds on all of (0, t): PixelAware's mean moves faster than DDPM's.
+def proposition_2_holds(x0: Tensor, t: Tensor, gamma: float, a: float) -> Tensor:
+    """Where Eq. 13 holds: PixelAware's mean moves faster than that of a diffusion with rate beta(t) = a t.
 
-    |d/dt x0 exp(-gamma x0 t / 2)| > |d/dt x0 exp(-a t^2 / 4)| reads log(gamma x0) - gamma x0 t / 2 > log(a t) -
-    a t^2 / 4. Near 0 it holds; once PixelAware's mean is gone it cannot. Found by bisection after the first change of
-    sign on a fine grid.
+    |d/dt x0 exp(-gamma x0 t / 2)| > |d/dt x0 exp(-a t^2 / 4)|, compared in logarithms. Near t = 0 it holds for every
+    pixel. It fails while PixelAware's mean has slowed down and the other has not, and may hold again once the other
+    has arrived as well.
+
+    Parameters
+    ----------
+    x0, t : Tensor
+        Pixels in (0, 1] and times in (0, 1], broadcast against one another.
+    gamma, a : float
+        Positive.
 
     Returns
     -------
-    float
-        In (0, 1]; 1 if it holds throughout.
+    bool Tensor
+
+    Raises
+    ------
+    ParameterError
+        If `gamma` or `a` is not positive.
 
     Notes
     -----
     Source: PX-3, Eq. 13.
     """
-    rate = positive("gamma", gamma) * positive("x0", x0)
-    positive("a", a)
-
-    def lead(t: float) -> float:
-        return math.log(rate) - rate * t / 2 - math.log(a * t) + a * t * t / 4
-
-    grid = [i / 1000 for i in range(1, 1001)]
-    late = next((t for t in grid if lead(t) <= 0), None)
-    if late is None:
-        return 1.0
-    early = late - 1e-3 if late > 1e-3 else 1e-12
-    for _ in range(60):
-        middle = (early + late) / 2
-        early, late = (middle, late) if lead(middle) > 0 else (early, middle)
-    return early
+    rate = number("gamma", gamma, above=0) * x0
+    number("a", a, above=0)
+    return rate.log() - rate * t / 2 > (a * t).log() - a * t.square() / 4

@@ -17,37 +17,36 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-let serial = 0;
-/** An id that no other control of the page has: one page may show a laboratory twice. */
+/** An id that no other control of the page has. Each laboratory is a module of its own, so the page keeps count. */
 export function uniqueId(stem) {
-  serial += 1;
-  return `fs-${stem}-${serial}`;
+  globalThis.fewstepsSerial = (globalThis.fewstepsSerial ?? 0) + 1;
+  return `fs-${stem}-${globalThis.fewstepsSerial}`;
 }
 
-/** Collects what has to be undone when the figure goes away, and calls `draw` at most once per animation frame. */
-export function stage(model, root, draw) {
+/** Calls `draw` at most once per animation frame after one of `traits` has changed, and tidies up in the end. */
+export function stage(model, root, traits, draw) {
   const undo = [];
   let waiting = 0;
   const paint = () => {
     waiting = 0;
     const begin = performance.now();
     draw();
-    // The browser tests read these two: they wait for a redraw and report what it took.
+    // The browser tests read these: they wait for a redraw, report what it took, and hold it against Python.
     root.dataset.ms = (performance.now() - begin).toFixed(2);
+    root.dataset.traits = JSON.stringify(Object.fromEntries(traits.map((name) => [name, model.get(name)])));
     root.dataset.draws = String(Number(root.dataset.draws ?? 0) + 1);
   };
   const request = () => {
     if (!waiting) waiting = requestAnimationFrame(paint);
   };
+  const listen = (name, callback) => {
+    model.on(`change:${name}`, callback);
+    undo.push(() => model.off(`change:${name}`, callback));
+  };
+  for (const name of traits) listen(name, request);
   return {
     paint,
-    request,
-    listen(names, callback) {
-      for (const name of [names].flat()) {
-        model.on(`change:${name}`, callback);
-        undo.push(() => model.off(`change:${name}`, callback));
-      }
-    },
+    listen,
     onLeave: (callback) => undo.push(callback),
     leave() {
       cancelAnimationFrame(waiting);
@@ -247,7 +246,27 @@ export function picture({ size, caption, alt }) {
     data: pixels.data,
     flush(text) {
       context.putImageData(pixels, 0, 0);
-      if (text !== undefined) words.textContent = text;
+      words.textContent = text;
+      canvas.setAttribute("aria-label", `${alt}. ${text}`);
+    },
+  };
+}
+
+/**
+ * The sentence that sums a figure up. It is rewritten with every frame of a drag; a screen reader is told once the
+ * hand rests.
+ */
+export function summaryLine(stageOf) {
+  const shown = element("p", { class: "fs-summary" });
+  const spoken = element("p", { class: "fs-spoken", role: "status" });
+  let timer = 0;
+  stageOf.onLeave(() => clearTimeout(timer));
+  return {
+    nodes: [shown, spoken],
+    say(text) {
+      shown.textContent = text;
+      clearTimeout(timer);
+      timer = setTimeout(() => (spoken.textContent = text), 800);
     },
   };
 }

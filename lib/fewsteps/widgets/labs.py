@@ -26,6 +26,12 @@ class _Lab(anywidget.AnyWidget):
     photo = traitlets.Int(0, min=0).tag(sync=True)
     seed = traitlets.Int(1).tag(sync=True)
 
+    @traitlets.validate("photo")
+    def _photo_exists(self, proposal: Any) -> int:
+        if self.names and proposal.value >= len(self.names):
+            raise ParameterError(f"photo must be an integer from 0 to {len(self.names) - 1}, not {proposal.value}.")
+        return proposal.value
+
     def __init__(self, size: int = 256, photographs: tuple[str, ...] = PHOTOGRAPHS, **traits: Any) -> None:
         if size < 8 or size & (size - 1):
             raise ParameterError(f"size must be a power of two of at least 8 (the page's FFT asks for it), not {size}.")
@@ -33,7 +39,7 @@ class _Lab(anywidget.AnyWidget):
         known = pictures.names or ()
         unknown = [name for name in photographs if name not in known]
         if unknown or not photographs:
-            raise ParameterError(f"photographs must be names out of {', '.join(known)}, not {', '.join(unknown)}.")
+            raise ParameterError(f"photographs must be at least one name out of {', '.join(known)}, not {photographs}.")
         self._images = pictures.images[[known.index(name) for name in photographs]]
         levels = (self._images * 255).round().byte().permute(0, 2, 3, 1).contiguous()
         super().__init__(photos=levels.numpy().tobytes(), names=list(photographs), size=size, **traits)
@@ -62,7 +68,7 @@ class WienerLab(_Lab):
     """
 
     _esm = bundle("wiener_lab.js")
-    alpha_bar = traitlets.Float(0.5, min=1e-4, max=1 - 1e-4).tag(sync=True)
+    alpha_bar = traitlets.Float(0.5, min=1e-6, max=1 - 1e-6).tag(sync=True)
     exponent = traitlets.Float(2.0, min=0, max=4).tag(sync=True)
     form = traitlets.Enum(wiener.FORMS, "correct").tag(sync=True)
     prior = traitlets.Enum(("law", "own"), "law").tag(sync=True)
@@ -82,7 +88,14 @@ class WienerLab(_Lab):
         Returns
         -------
         Tensor
+
+        Raises
+        ------
+        ParameterError
+            If the filter assumes the photograph's own spectrum, which is no function of the controls.
         """
+        if self.prior != "law":
+            raise ParameterError(f"prior must be 'law' for a response in closed form, not {self.prior!r}.")
         radii = spectra.radius((self.size, self.size)).flatten()[1:]
         image = 2 * self._images[self.photo].double() - 1
         variance = image.var((-2, -1), correction=0).mean()

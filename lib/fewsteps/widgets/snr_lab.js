@@ -1,5 +1,5 @@
 // Chapter 03: how five forward processes lose their signal, on a pixel and on a photograph.
-import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage } from "./kit.js";
+import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
 import {
   PIXEL_MIN, cosineAlphaBar, klToStandardNormal, linearAlphaBar, pixelAlphaBar, pixelSnr, progressiveAlphaBar, timeToSnr,
   veSigma, vpLinearAlphaBar,
@@ -43,7 +43,7 @@ function render({ model, el }) {
   const photos = bytes(model.get("photos"));
   const noise = gaussians(3 * size * size, model.get("seed"));
   const root = element("div", { class: "fs-lab", "data-lab": "snr" });
-  const on = stage(model, root, draw);
+  const on = stage(model, root, TRAITS, draw);
 
   const controls = [
     slider(on, model, { name: "t", label: "Time i/T", min: 0, max: 1, step: 0.005, format: (v) => v.toFixed(3) }),
@@ -84,11 +84,11 @@ function render({ model, el }) {
     series: [...schedules, { key: "dark", name: "a pixel of x₀ as chosen", style: "fs-faint" }],
     height: 300,
   });
-  const summary = element("p", { class: "fs-summary", "aria-live": "polite" });
+  const summary = summaryLine(on);
   root.append(
     element("div", { class: "fs-controls" }, ...controls),
     element("div", { class: "fs-pictures" }, ...pictures.map((p) => p.node)),
-    summary,
+    ...summary.nodes,
     element("div", { class: "fs-plots" }, ratio.node, law.node, mean.node, variance.node),
   );
   el.append(root);
@@ -104,14 +104,17 @@ function render({ model, el }) {
     return counted.get(k);
   };
 
+  /** T where Eq. 10 is taken as printed, dividing once more; 0 otherwise. */
+  const printedSteps = () => (model.get("form") === "printed" ? model.get("T") : 0);
+
   /** alpha_bar(x, t) of the three processes that act on the photograph. */
   function processes() {
-    const [T, gamma, form] = ["T", "gamma", "form"].map((n) => model.get(n));
+    const [T, gamma] = [model.get("T"), model.get("gamma")];
     const ddpm = linearAlphaBar(T);
     return {
       ddpm: (x, t) => ddpm[Math.round(t * T)],
       stretched: (x, t) => vpLinearAlphaBar(t),
-      pixel: (x, t) => pixelAlphaBar(x, t, gamma, form === "printed" ? T : 0),
+      pixel: (x, t) => pixelAlphaBar(x, t, gamma, printedSteps()),
     };
   }
 
@@ -122,11 +125,17 @@ function render({ model, el }) {
     drawRatios(laws, t);
     drawMoments(laws, t);
     const ends = drawTerminal(laws);
-    const [gamma, pixel] = [model.get("gamma"), model.get("pixel")];
-    summary.textContent =
+    const pixel = model.get("pixel");
+    const rate = model.get("gamma") / (printedSteps() || 1);
+    const reached = (x) => {
+      const time = timeToSnr(x, 0.01, rate);
+      return time > 1 ? "not before the end" : `at t = ${number(time)}`;
+    };
+    summary.say(
       `At t = 1 the photograph is ${number(ends.pixel)} nats per pixel from pure noise under PixelAware, ${number(ends.ddpm)} under DDPM’s betas in T steps and ${number(ends.stretched)} under DDPM stretched to T. ` +
-      `A pixel of ${number(pixel, 3)} falls to an SNR of 0.01 at t = ${number(timeToSnr(pixel, 0.01, gamma))}, one of 1 at t = ${number(timeToSnr(1, 0.01, gamma))}; ` +
-      `at t = 1 its noise has a standard deviation of ${number(Math.sqrt(1 - laws.pixel(pixel, 1)))}.`;
+      `A pixel of ${number(pixel, 3)} falls to an SNR of 0.01 ${reached(pixel)}, one of 1 ${reached(1)}; ` +
+        `at t = 1 the noise in the first has a standard deviation of ${number(Math.sqrt(1 - laws.pixel(pixel, 1)))}.`,
+    );
     root.dataset.kl = ends.pixel.toPrecision(6);
   }
 
@@ -154,9 +163,8 @@ function render({ model, el }) {
     const steps = progressiveAlphaBar(4);
     // A process in steps holds its level until the next one.
     const held = steps.slice(1).flatMap((alphaBar, i) => [[i / 4, from(alphaBar)], [(i + 1) / 4, from(alphaBar)]]);
-    const T = model.get("form") === "printed" ? model.get("T") : 0;
     ratio.update({
-      pixel: [positive, positive.map((s) => pixelSnr(x, s, model.get("gamma"), T))],
+      pixel: [positive, positive.map((s) => pixelSnr(x, s, model.get("gamma"), printedSteps()))],
       ddpm: [positive, positive.map((s) => from(laws.ddpm(x, s)))],
       stretched: [positive, positive.map((s) => from(laws.stretched(x, s)))],
       cosine: [positive, positive.map((s) => from(cosineAlphaBar(s)))],
@@ -174,19 +182,17 @@ function render({ model, el }) {
 
   function drawTerminal(laws) {
     const { all } = counts();
-    const T = model.get("form") === "printed" ? model.get("T") : 0;
     const ends = Object.fromEntries(schedules.map(({ key }) => [key, meanKl(all, (x) => laws[key](x, 1))]));
     const flat = (v) => [gammas, gammas.map(() => v)];
     law.update({
-      pixel: [gammas, gammas.map((g) => meanKl(all, (x) => pixelAlphaBar(x, 1, g, T)))],
-      dark: [gammas, gammas.map((g) => klToStandardNormal(model.get("pixel"), pixelAlphaBar(model.get("pixel"), 1, g, T)))],
+      pixel: [gammas, gammas.map((g) => meanKl(all, (x) => pixelAlphaBar(x, 1, g, printedSteps())))],
+      dark: [gammas, gammas.map((g) => klToStandardNormal(model.get("pixel"), pixelAlphaBar(model.get("pixel"), 1, g, printedSteps())))],
       ddpm: flat(ends.ddpm),
       stretched: flat(ends.stretched),
     }, model.get("gamma"), `PixelAware ends at ${number(ends.pixel)} nats.`);
     return ends;
   }
 
-  on.listen(TRAITS, on.request);
   on.paint();
   return on.leave;
 }

@@ -2,14 +2,14 @@
 
 /** Frequency response of the filter that predicts the noise. Source: SD-1, Eq. 6. */
 export function noiseResponse(power, alphaBar, form = "correct") {
-  const numerator = form === "correct" ? Math.sqrt(1 - alphaBar) : 1;
+  const numerator = form === "correct" || form === "squared" ? Math.sqrt(1 - alphaBar) : 1;
   return numerator / (alphaBar * power + 1 - alphaBar);
 }
 
 /** What reaches the estimate of sqrt(alphaBar) x0 from x_t. Source: SD-1, section 4.1 and Fig. 3. */
 export function reconstructionResponse(power, alphaBar, form = "correct") {
   const response = noiseResponse(power, alphaBar, form);
-  if (form === "caption") return 1 - (1 - alphaBar) * response * response;
+  if (form === "caption" || form === "squared") return 1 - (1 - alphaBar) * response * response;
   if (form === "printed") return 1 - Math.sqrt(1 - alphaBar) * response;
   return (alphaBar * power) / (alphaBar * power + 1 - alphaBar);
 }

@@ -1,13 +1,15 @@
 // Chapter 01: the Wiener filter on a photograph, at any alpha-bar.
-import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage } from "./kit.js";
+import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
 import { fft2, squaredRadius } from "./fft.js";
 import { amplitudeFor, halfFrequency, reconstructionResponse } from "./wiener.js";
 
 const FIGURE_3 = [0.01, 0.1, 0.5, 0.9, 0.99];
+const TRAITS = ["alpha_bar", "exponent", "form", "prior", "photo"];
 const FORMS = [
   ["correct", "corrected"],
   ["printed", "as printed, Eq. 6"],
-  ["caption", "as in Fig. 3’s caption"],
+  ["caption", "Fig. 3’s caption, H as printed"],
+  ["squared", "Fig. 3’s caption, H corrected"],
 ];
 
 /** Everything about one photograph that no slider changes: pixels in [-1, 1], its DFT, its radial spectrum. */
@@ -53,7 +55,7 @@ function render({ model, el }) {
   };
 
   const root = element("div", { class: "fs-lab", "data-lab": "wiener" });
-  const on = stage(model, root, draw);
+  const on = stage(model, root, TRAITS, draw);
   const shareOf = (level) => 1 / (1 + 10 ** -level);
   const controls = [
     slider(on, model, {
@@ -67,7 +69,7 @@ function render({ model, el }) {
     choice(on, model, { name: "form", label: "Formula", options: FORMS }),
     choice(on, model, { name: "prior", label: "Spectrum that the filter assumes", options: [["law", "power law"], ["own", "the photograph’s own"]] }),
     choice(on, model, { name: "photo", label: "Photograph", options: names.map((name, k) => [k, name]) }),
-    resetButton(model, ["alpha_bar", "exponent", "form", "prior", "photo"]),
+    resetButton(model, TRAITS),
   ];
 
   const pictures = ["clean", "noisy", "estimate"].map((key) => picture({ size, caption: "", alt: `The photograph, ${key}` }));
@@ -91,11 +93,11 @@ function render({ model, el }) {
       { key: "noise", name: "noise (1 − ᾱ)/ᾱ", style: "fs-d" },
     ],
   });
-  const summary = element("p", { class: "fs-summary", "aria-live": "polite" });
+  const summary = summaryLine(on);
   root.append(
     element("div", { class: "fs-controls" }, ...controls),
     element("div", { class: "fs-pictures" }, ...pictures.map((p) => p.node)),
-    summary,
+    ...summary.nodes,
     element("div", { class: "fs-plots" }, response.node, spectrum.node),
   );
   el.append(root);
@@ -113,25 +115,31 @@ function render({ model, el }) {
 
     const gain = gainTable(photo, size, power, alphaBar, form);
     const error = filterPhotograph(photo, gain, alphaBar);
-    drawCurves(power, law, amplitude, alphaBar, exponent, form);
+    drawCurves(power, law, alphaBar, form, halfOpen(amplitude, exponent, alphaBar, form, prior));
     const noisyError = (1 - alphaBar) / alphaBar;
     pictures[0].flush(`x₀, ${names[model.get("photo")]}`);
     pictures[1].flush(`x_t at ᾱ = ${shorten(alphaBar)} (SNR ${shorten(alphaBar / (1 - alphaBar))})`);
     pictures[2].flush(`x̂₀: mean squared error ${shorten(error)}`);
-    const half = halfFrequency(amplitude, exponent, alphaBar);
-    const band = prior === "law" && half > 1 / size && half < 0.5 ? ` The filter is half open at ${half.toFixed(3)} cycles per pixel.` : "";
-    const law95 = spectra[model.get("photo")];
-    summary.textContent =
-      `Mean squared error of x̂₀ ${shorten(error)}; of x_t/√ᾱ without a filter ${shorten(noisyError)}; of the mean colour ${shorten(photo.variance)}.${band}` +
-      ` This photograph’s own exponent, fitted from 0.02 to 0.4 cycles per pixel: ${law95.exponent.toFixed(2)}.`;
+    const half = halfOpen(amplitude, exponent, alphaBar, form, prior);
+    const band = half === null ? "" : ` The filter is half open at ${half.toFixed(3)} cycles per pixel.`;
+    summary.say(
+      `Mean squared error of x̂₀ ${shorten(error)}; of x_t/√ᾱ without a filter ${shorten(noisyError)}; of the mean colour alone, which is taken as known, ${shorten(photo.variance)}.${band}` +
+        ` This photograph’s own exponent, fitted from 0.02 to 0.4 cycles per pixel: ${spectra[model.get("photo")].exponent.toFixed(2)}.`,
+    );
     root.dataset.error = error.toPrecision(6);
+  }
+
+  /** The frequency at which the corrected filter of a power law lets half through, if it lies inside the plot. */
+  function halfOpen(amplitude, exponent, alphaBar, form, prior) {
+    const half = halfFrequency(amplitude, exponent, alphaBar);
+    return form === "correct" && prior === "law" && half > 1 / size && half < 0.7 ? half : null;
   }
 
   /** G at every squared radius that occurs, so that one division serves all coefficients on a ring. */
   function gainTable(photo, n, power, alphaBar, form) {
     const half = n / 2;
     const table = new Float64Array(2 * half * half + 1).fill(NaN);
-    table[0] = 1; // the mean colour passes: its power is far above any noise
+    table[0] = 0; // the mean colour is taken as known, and put in below
     for (let i = 1; i < photo.radii2.length; i++) {
       const r2 = photo.radii2[i];
       if (Number.isNaN(table[r2])) table[r2] = reconstructionResponse(power(Math.sqrt(r2) / n), alphaBar, form);
@@ -147,6 +155,7 @@ function render({ model, el }) {
       const g = gain[radii2[i]] / signal;
       for (let p = 0; p < 4; p++) work[p][i] = g * (signal * X[p][i] + grain * E[p][i]);
     }
+    for (let p = 0; p < 4; p++) work[p][0] = X[p][0];
     fft2(work[0], work[1], size, true);
     fft2(work[2], work[3], size, true);
     const [first, second, third] = pictures.map((p) => p.data);
@@ -164,25 +173,22 @@ function render({ model, el }) {
     return sum / (3 * count);
   }
 
-  function drawCurves(power, law, amplitude, alphaBar, exponent, form) {
+  function drawCurves(power, law, alphaBar, form, half) {
     const along = (f) => [frequencies, frequencies.map(f)];
     const curves = Object.fromEntries(FIGURE_3.map((ab, k) => [`fixed${k}`, along((f) => reconstructionResponse(law(f), ab))]));
     curves.now = along((f) => reconstructionResponse(power(f), alphaBar, form));
     curves.correct = form === "correct" ? null : along((f) => reconstructionResponse(power(f), alphaBar));
-    const half = halfFrequency(amplitude, exponent, alphaBar);
-    const inside = half > 1 / size && half < 0.7 ? half : null;
     const lowest = Math.min(...curves.now[1]);
-    response.update(curves, inside, `At alpha-bar ${shorten(alphaBar)} the response runs from ${shorten(curves.now[1][0])} to ${shorten(lowest)}.`);
+    response.update(curves, half, `At alpha-bar ${shorten(alphaBar)} the response runs from ${shorten(curves.now[1][0])} to ${shorten(lowest)}.`);
     const measured = spectra[model.get("photo")];
     const level = (1 - alphaBar) / alphaBar;
     spectrum.update(
       { measured: [measured.frequency, measured.power], assumed: along(power), noise: along(() => level) },
-      inside,
+      half,
       `The noise stands at ${shorten(level)}.`,
     );
   }
 
-  on.listen(["alpha_bar", "exponent", "form", "prior", "photo"], on.request);
   on.paint();
   return on.leave;
 }
