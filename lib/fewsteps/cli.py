@@ -16,7 +16,10 @@ from typing import NoReturn
 import fewsteps
 from fewsteps.errors import UserError
 
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_CANNOT_WRITE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),  # --output names something that is no folder
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

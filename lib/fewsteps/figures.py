@@ -10,8 +10,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The middle of the grey scale has about the same contrast to white and to the dark theme's background.
-INK = "#7a828c"
+# The grey whose contrast is the same on white and on the dark theme's background; no grey does better on both.
+INK = "#747b85"
 COLOURS = ("#d1495b", "#2e86de", "#3a9d5d", "#9067d6", "#b8860b", "#d264a9")
 DASHES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (9, 3)))
 

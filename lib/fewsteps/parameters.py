@@ -39,8 +39,17 @@ def profile(name: object) -> Profile:
     raise ParameterError(f"profile must be one of {', '.join(PROFILES)}, not {name!r}.")
 
 
-def number(name: str, value: object, *, above: float = -math.inf, below: float = math.inf, why: str = "") -> float:
-    """`value` as a float, if it lies strictly between `above` and `below`.
+def number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    why: str = "",
+) -> float:
+    """`value` as a float, if it lies within its range.
 
     Parameters
     ----------
@@ -48,8 +57,10 @@ def number(name: str, value: object, *, above: float = -math.inf, below: float =
         What the reader called it.
     value : object
         What came in; papermill hands over strings where it could not read a number.
-    above, below : float
-        Open ends of the range.
+    above, below : float, optional
+        Open ends of the range: not themselves allowed.
+    least, most : float, optional
+        Closed ends.
     why : str
         Ends the sentence, in brackets: where the range comes from.
 
@@ -62,11 +73,30 @@ def number(name: str, value: object, *, above: float = -math.inf, below: float =
     ParameterError
         If it is no finite number or outside the range.
     """
-    ends = [f"above {above:g}"] * (above > -math.inf) + [f"below {below:g}"] * (below < math.inf)
-    wanted = " ".join(["a number", " and ".join(ends)]).strip() + (f" ({why})" if why else "")
-    if not _is_number(value) or not math.isfinite(value) or not above < value < below:
+    ends = {"above": above, "of at least": least, "below": below, "at most": most}
+    limits = " and ".join(f"{words} {end:g}" for words, end in ends.items() if end is not None)
+    wanted = f"a number {limits}".strip() + (f" ({why})" if why else "")
+    if (
+        not _is_number(value)
+        or not math.isfinite(value)
+        or (above is not None and value <= above)
+        or (least is not None and value < least)
+        or (below is not None and value >= below)
+        or (most is not None and value > most)
+    ):
         raise ParameterError(f"{name} must be {wanted}, not {value!r}.")
     return float(value)
+
+
+def seed(value: object) -> int:
+    """A seed that torch takes.
+
+    Raises
+    ------
+    ParameterError
+        If it is no integer from 0 to 2**63 - 1.
+    """
+    return integer("seed", value, least=0, most=2**63 - 1)
 
 
 def integer(name: str, value: object, *, least: int, most: int | None = None) -> int:

@@ -92,6 +92,11 @@ PARAMETERS = {
     "gamma as text": ("parameters.number('gamma', 'abc', above=0)", "gamma must be a number above 0, not 'abc'."),
     "gamma NaN": ("parameters.number('gamma', float('nan'))", "gamma must be a number, not nan."),
     "gamma infinite": ("parameters.number('gamma', float('inf'), above=0)", "gamma must be a number above 0, not inf."),
+    "exponent below 0": (
+        "parameters.number('exponent', -9, least=0, most=4)",
+        "exponent must be a number of at least 0 and at most 4, not -9.",
+    ),
+    "seed too large": ("parameters.seed(2**64)", f"seed must be an integer from 0 to {2**63 - 1}, not {2**64}."),
     "T of 0": ("parameters.integer('T', 0, least=1)", "T must be an integer of at least 1, not 0."),
     "T of 2.5": ("parameters.integer('T', 2.5, least=1, most=9)", "T must be an integer from 1 to 9, not 2.5."),
     "T as truth": ("parameters.integer('T', True, least=0)", "T must be an integer of at least 0, not True."),

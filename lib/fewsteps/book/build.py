@@ -62,14 +62,17 @@ def build(project: Project, profile: str) -> Path:
     if read_json(stamp).get("key") == key and (pages / "index.html").is_file():
         return pages
     print("building the pages", flush=True)
-    source = fresh_directory(place / "source")
-    _write_stage(stage, source)
-    made = _run_jupyter_book(source, fresh_directory(place / "work"))
-    stamp.unlink(missing_ok=True)
-    swap_directory(made, pages)
-    write_atomic(stamp, f'{{"key": "{key}"}}')
-    shutil.rmtree(place / "work")
-    shutil.rmtree(source)
+    source, work = fresh_directory(place / "source"), fresh_directory(place / "work")
+    try:
+        _write_stage(stage, source)
+        made = _run_jupyter_book(source, work)
+        stamp.unlink(missing_ok=True)
+        swap_directory(made, pages)
+        write_atomic(stamp, f'{{"key": "{key}"}}')
+    finally:
+        # Whatever stopped it, a full disk for one, half a book is not left behind.
+        for directory in (source, work):
+            shutil.rmtree(directory, ignore_errors=True)
     return pages
 
 

@@ -188,6 +188,8 @@ class _Run:
 
     def _problem(self, code: int, said: str) -> str:
         """Which cell failed and how: the notebook, the cell's number and first line, and the traceback."""
+        if code == 4:
+            return f"{self._path}: {said.strip().splitlines()[-1]}"
         report = read_json(self.report)
         if not report:
             return f"{self._path}: the process that ran it ended with {code}.\n{said.strip()}"

@@ -62,7 +62,9 @@ def server(directory: Path, port: int) -> ThreadingHTTPServer:
         return ThreadingHTTPServer((HOST, port), functools.partial(Handler, directory=str(directory)))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ParameterError(f"Port {port} is in use: choose another with --port.") from error
+            raise ParameterError(
+                f"Port {port} is in use: choose another with --port (make serve PORT=8080)."
+            ) from error
         if error.errno == errno.EACCES:
             raise ParameterError(f"Port {port} may not be opened by this user: choose one above 1023.") from error
         raise

@@ -53,6 +53,8 @@ def _bring_up_to_date(project: Project) -> None:
         (part / "stamp").write_text(key)
         swap_directory(part, project.vendor)
     except FileNotFoundError as error:
+        # The stamp says that all is there; without it `make setup` fetches the packages again.
+        (project.root / "node_modules" / ".fewsteps-complete").unlink(missing_ok=True)
         raise UserError(f"The front-end packages are missing ({error.filename}): run make setup.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

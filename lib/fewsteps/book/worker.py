@@ -22,7 +22,8 @@ def main(notebook: str, output: str, parameters: str, report: str) -> int:
     Returns
     -------
     int
-        0 if the notebook ran, 1 if a cell of it failed, 3 if it could not be run or written.
+        0 if the notebook ran, 1 if a cell of it failed, 3 if it could not be run, 4 if it could not be written (then
+        the last line that is printed says why: a full disk has no room for a report).
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # After the thread: this import takes a second, in which the parent may already be gone.
@@ -44,6 +45,9 @@ def main(notebook: str, output: str, parameters: str, report: str) -> int:
         number = _number_in_source(target, error.cell_index, inserted=2)
         _write_report(report, cell=number, source=error.source, traceback=strip_color("\n".join(error.traceback)))
         return 1
+    except OSError as error:
+        print(f"The executed notebook could not be written: {error.strerror or error}.", flush=True)
+        return 4
     except Exception as error:
         cell, text = _last_started_cell(target)
         _write_report(report, cell=cell, source=text, traceback=f"{type(error).__name__}: {error}")

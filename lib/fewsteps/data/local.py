@@ -141,7 +141,8 @@ def _sheets(path: Path, side: int) -> np.ndarray:
 
 
 def _decode(path: Path, files: list[Path], side: int, count: object) -> np.ndarray:
-    tiles, columns = [np.empty((0, side, side, 3), np.uint8)], 1
+    tiles: list[np.ndarray] = [np.empty((0, side, side, 3), np.uint8)]
+    columns = 1
     for file in files:
         sheet = _image(file)
         rows, columns = sheet.shape[0] // side, sheet.shape[1] // side

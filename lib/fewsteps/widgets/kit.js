@@ -109,6 +109,17 @@ export function resetButton(model, names) {
   return element("button", { type: "button", class: "fs-reset", text: "Reset", onclick: reset });
 }
 
+/** A number as a reader wants it: two digits, powers of ten written as such, a real minus sign. */
+export function readable(v, digits = 2) {
+  if (v !== 0 && (Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3)) {
+    const [mantissa, exponent] = v.toExponential(digits - 1).split("e");
+    return `${mantissa.replace("-", "−")}·10${superscript(Number(exponent))}`;
+  }
+  return String(Number(v.toPrecision(digits))).replace("-", "−");
+}
+
+const superscript = (e) => [...String(e)].map((c) => SUPERSCRIPT[c]).join("");
+
 const linear = ([low, high]) => ({ at: (v) => (v - low) / (high - low), ticks: niceTicks(low, high) });
 
 function niceTicks(low, high) {
@@ -129,7 +140,7 @@ function logarithmic([low, high]) {
   const ticks = [];
   for (let e = Math.ceil(a - 1e-9); e <= b + 1e-9; e++) {
     if (e % every) continue;
-    const text = e >= -3 && e <= 3 ? String(Number((10 ** e).toPrecision(2))) : `10${[...String(e)].map((c) => SUPERSCRIPT[c]).join("")}`;
+    const text = e >= -3 && e <= 3 ? String(Number((10 ** e).toPrecision(2))) : `10${superscript(e)}`;
     ticks.push({ v: 10 ** e, text });
   }
   return { at: (v) => (Math.log10(Math.max(v, 1e-300)) - a) / (b - a), ticks };
@@ -141,7 +152,7 @@ function logarithmic([low, high]) {
  * Returns {node, update(data, mark)}: data maps a key to [xs, ys] (or null to hide it), mark is an x or null.
  */
 export function plot(stageOf, { title, x, y, series, height = 250 }) {
-  const margin = { left: 58, right: 12, top: 8, bottom: 42 };
+  const margin = { left: 64, right: 12, top: 8, bottom: 42 };
   const svg = element("svg:svg", { class: "fs-plot", role: "img", height });
   const clip = uniqueId("clip");
   const frame = element("svg:rect", { y: 0 });

@@ -1,12 +1,11 @@
 // Chapter 03: how five forward processes lose their signal, on a pixel and on a photograph.
-import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
+import { bytes, choice, element, gaussians, picture, plot, readable, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
 import {
   PIXEL_MIN, cosineAlphaBar, klToStandardNormal, linearAlphaBar, pixelAlphaBar, pixelSnr, progressiveAlphaBar, timeToSnr,
   veSigma, vpLinearAlphaBar,
 } from "./snr.js";
 
 const TRAITS = ["gamma", "T", "pixel", "t", "form", "photo"];
-const number = (v, digits = 2) => (v !== 0 && (Math.abs(v) >= 1e4 || Math.abs(v) < 1e-3) ? v.toExponential(1) : String(Number(v.toPrecision(digits)))).replace("-", "−");
 
 /** How often each of the 256 grey levels occurs, over all channels and in the red one: all that moments need. */
 function histograms(raw) {
@@ -48,13 +47,13 @@ function render({ model, el }) {
   const controls = [
     slider(on, model, { name: "t", label: "Time i/T", min: 0, max: 1, step: 0.005, format: (v) => v.toFixed(3) }),
     slider(on, model, {
-      name: "gamma", label: "γ of PixelAware", min: -0.3, max: 2, step: 0.01,
-      toTrait: (v) => Number((10 ** v).toPrecision(3)), toSlider: Math.log10, format: (v) => number(v, 3),
+      name: "gamma", label: "γ of PixelAware", min: -0.31, max: 2, step: 0.01,
+      toTrait: (v) => Math.max(0.5, Number((10 ** v).toPrecision(3))), toSlider: Math.log10, format: (v) => readable(v, 3),
     }),
     slider(on, model, { name: "T", label: "Steps T", min: 1, max: 1000, step: 1, format: String }),
     slider(on, model, {
       name: "pixel", label: "Pixel value x₀", min: -2.4, max: 0, step: 0.01,
-      toTrait: (v) => Math.max(PIXEL_MIN, Number((10 ** v).toPrecision(3))), toSlider: Math.log10, format: (v) => number(v, 3),
+      toTrait: (v) => Math.max(PIXEL_MIN, Number((10 ** v).toPrecision(3))), toSlider: Math.log10, format: (v) => readable(v, 3),
     }),
     choice(on, model, { name: "form", label: "PixelAware’s Eq. 10", options: [["correct", "corrected"], ["printed", "as printed"]] }),
     choice(on, model, { name: "photo", label: "Photograph", options: names.map((name, k) => [k, name]) }),
@@ -129,12 +128,12 @@ function render({ model, el }) {
     const rate = model.get("gamma") / (printedSteps() || 1);
     const reached = (x) => {
       const time = timeToSnr(x, 0.01, rate);
-      return time > 1 ? "not before the end" : `at t = ${number(time)}`;
+      return time > 1 ? "not before the end" : `at t = ${readable(time)}`;
     };
     summary.say(
-      `At t = 1 the photograph is ${number(ends.pixel)} nats per pixel from pure noise under PixelAware, ${number(ends.ddpm)} under DDPM’s betas in T steps and ${number(ends.stretched)} under DDPM stretched to T. ` +
-      `A pixel of ${number(pixel, 3)} falls to an SNR of 0.01 ${reached(pixel)}, one of 1 ${reached(1)}; ` +
-        `at t = 1 the noise in the first has a standard deviation of ${number(Math.sqrt(1 - laws.pixel(pixel, 1)))}.`,
+      `At t = 1 the photograph is ${readable(ends.pixel)} nats per pixel from pure noise under PixelAware, ${readable(ends.ddpm)} under DDPM’s betas in T steps and ${readable(ends.stretched)} under DDPM stretched to T. ` +
+      `A pixel of ${readable(pixel, 3)} falls to an SNR of 0.01 ${reached(pixel)}${pixel < 1 ? `, one of 1 ${reached(1)}` : ""}; ` +
+        `at t = 1 its noise has a standard deviation of ${readable(Math.sqrt(1 - laws.pixel(pixel, 1)))}.`,
     );
     root.dataset.kl = ends.pixel.toPrecision(6);
   }
@@ -152,7 +151,7 @@ function render({ model, el }) {
         const v = source[i];
         data[j] = (255 * (signal[v] + grain[v] * noise[i] - low)) / (high - low);
       }
-      const title = ["DDPM, T steps", "DDPM stretched to T", "PixelAware"][k];
+      const title = ["DDPM’s betas in T steps", "DDPM stretched to T steps", "PixelAware"][k];
       pictures[k].flush(`${title}: x_t at t = ${t.toFixed(2)}, noise level ${spread.toFixed(2)}`);
     }
   }
@@ -170,7 +169,7 @@ function render({ model, el }) {
       cosine: [positive, positive.map((s) => from(cosineAlphaBar(s)))],
       ve: [positive, positive.map((s) => (x * x) / veSigma(s) ** 2)],
       progressive: [held.map((p) => p[0]), held.map((p) => p[1])],
-    }, t, `For a pixel of ${number(x, 3)}.`);
+    }, t, `For a pixel of ${readable(x, 3)}.`);
   }
 
   function drawMoments(laws, t) {
@@ -189,7 +188,7 @@ function render({ model, el }) {
       dark: [gammas, gammas.map((g) => klToStandardNormal(model.get("pixel"), pixelAlphaBar(model.get("pixel"), 1, g, printedSteps())))],
       ddpm: flat(ends.ddpm),
       stretched: flat(ends.stretched),
-    }, model.get("gamma"), `PixelAware ends at ${number(ends.pixel)} nats.`);
+    }, model.get("gamma"), `PixelAware ends at ${readable(ends.pixel)} nats.`);
     return ends;
   }
 

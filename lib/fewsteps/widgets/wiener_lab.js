@@ -1,5 +1,5 @@
 // Chapter 01: the Wiener filter on a photograph, at any alpha-bar.
-import { bytes, choice, element, gaussians, picture, plot, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
+import { bytes, choice, element, gaussians, picture, plot, readable, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
 import { fft2, squaredRadius } from "./fft.js";
 import { amplitudeFor, halfFrequency, reconstructionResponse } from "./wiener.js";
 
@@ -61,7 +61,7 @@ function render({ model, el }) {
     slider(on, model, {
       name: "alpha_bar", label: "Signal share ᾱ", min: -4, max: 4, step: 0.02,
       toTrait: shareOf, toSlider: (v) => Math.log10(v / (1 - v)),
-      format: (v) => (v > 0.9 ? `1 − ${(1 - v).toPrecision(2)}` : v.toPrecision(2)),
+      format: share,
     }),
     slider(on, model, {
       name: "exponent", label: "Assumed exponent a of 1/fᵃ", min: 0, max: 4, step: 0.05, format: (v) => v.toFixed(2),
@@ -118,12 +118,12 @@ function render({ model, el }) {
     drawCurves(power, law, alphaBar, form, halfOpen(amplitude, exponent, alphaBar, form, prior));
     const noisyError = (1 - alphaBar) / alphaBar;
     pictures[0].flush(`x₀, ${names[model.get("photo")]}`);
-    pictures[1].flush(`x_t at ᾱ = ${shorten(alphaBar)} (SNR ${shorten(alphaBar / (1 - alphaBar))})`);
-    pictures[2].flush(`x̂₀: mean squared error ${shorten(error)}`);
+    pictures[1].flush(`x_t at ᾱ = ${share(alphaBar)} (SNR ${readable(alphaBar / (1 - alphaBar))})`);
+    pictures[2].flush(`x̂₀: mean squared error ${readable(error)}`);
     const half = halfOpen(amplitude, exponent, alphaBar, form, prior);
     const band = half === null ? "" : ` The filter is half open at ${half.toFixed(3)} cycles per pixel.`;
     summary.say(
-      `Mean squared error of x̂₀ ${shorten(error)}; of x_t/√ᾱ without a filter ${shorten(noisyError)}; of the mean colour alone, which is taken as known, ${shorten(photo.variance)}.${band}` +
+      `Mean squared error of x̂₀ ${readable(error)}; of x_t/√ᾱ without a filter ${readable(noisyError)}; of the mean colour alone, which is taken as known, ${readable(photo.variance)}.${band}` +
         ` This photograph’s own exponent, fitted from 0.02 to 0.4 cycles per pixel: ${spectra[model.get("photo")].exponent.toFixed(2)}.`,
     );
     root.dataset.error = error.toPrecision(6);
@@ -179,13 +179,13 @@ function render({ model, el }) {
     curves.now = along((f) => reconstructionResponse(power(f), alphaBar, form));
     curves.correct = form === "correct" ? null : along((f) => reconstructionResponse(power(f), alphaBar));
     const lowest = Math.min(...curves.now[1]);
-    response.update(curves, half, `At alpha-bar ${shorten(alphaBar)} the response runs from ${shorten(curves.now[1][0])} to ${shorten(lowest)}.`);
+    response.update(curves, half, `At alpha-bar ${readable(alphaBar)} the response runs from ${readable(curves.now[1][0])} to ${readable(lowest)}.`);
     const measured = spectra[model.get("photo")];
     const level = (1 - alphaBar) / alphaBar;
     spectrum.update(
       { measured: [measured.frequency, measured.power], assumed: along(power), noise: along(() => level) },
       half,
-      `The noise stands at ${shorten(level)}.`,
+      `The noise stands at ${readable(level)}.`,
     );
   }
 
@@ -193,6 +193,7 @@ function render({ model, el }) {
   return on.leave;
 }
 
-const shorten = (v) => (Math.abs(v) >= 1e4 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(1) : String(Number(v.toPrecision(2)))).replace("-", "−");
+/** alpha-bar near 1 by its distance from it. */
+const share = (v) => (v > 0.9 ? `1 − ${readable(1 - v)}` : readable(v));
 
 export default { render };
