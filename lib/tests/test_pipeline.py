@@ -23,7 +23,8 @@ from fewsteps.book.execute import tasks
 from fewsteps.book.files import exclusive
 from fewsteps.book.project import Project
 from fewsteps.book.serve import server
-from fewsteps.errors import ParameterError
+from fewsteps.book.vendor import vendor
+from fewsteps.errors import ParameterError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -242,8 +243,9 @@ class TestFailure:
         # A limit on the size of files stands in for a full disk: write() fails in the same place.
         done = book(root, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
         assert done.returncode == 1
-        assert "OSError: [Errno 27] File too large" in done.stderr
-        assert "Traceback" not in done.stderr
+        sentence = "FAILED notebooks/01_big.ipynb: The executed notebook could not be written: File too large.\n"
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr and "Errno" not in done.stderr
         assert not list((root / "book/_executed/smoke").glob("[!.]*"))
 
     def test_write_atomic_keeps_the_old_file_when_the_disk_is_full(self, tmp_path):
@@ -371,7 +373,7 @@ class TestServe:
         assert get(site, f"/{name}").headers["Content-Type"] == kind
 
     def test_port_in_use(self, site, tmp_path):
-        with pytest.raises(ParameterError, match=rf"^Port {site[1]} is in use: choose another with --port\.$"):
+        with pytest.raises(ParameterError, match=rf"^Port {site[1]} is in use: choose another with --port "):
             server(tmp_path, site[1])
 
 
@@ -445,3 +447,15 @@ def is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_missing_front_end_packages_are_fetched_again_by_setup(tmp_path):
+    """The sentence says `make setup`, so the stamp by which setup would do nothing must be gone."""
+    root = put_project(tmp_path)
+    (root / "node_modules").mkdir()
+    stamp = root / "node_modules" / ".fewsteps-complete"
+    stamp.write_text("{}")
+    (root / "package-lock.json").write_text("{}")
+    with pytest.raises(UserError, match=r"run make setup\.$"):
+        vendor(Project(root))
+    assert not stamp.exists()
