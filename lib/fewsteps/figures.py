@@ -1,4 +1,4 @@
-"""One look for all static figures, readable on a white page and on a dark one."""
+"""One look for all static figures and printed tables, readable on a white page and on a dark one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from IPython.display import Markdown
     from matplotlib.figure import Figure
 
 # The grey whose contrast is the same on white and on the dark theme's background; no grey does better on both.
@@ -77,3 +78,42 @@ def image_grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels:
     for axis, title in zip(axes[0], columns, strict=True):
         axis.set_title(title, fontsize=10)
     return figure
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str | float]], *, before: str = "", after: str = ""
+) -> Markdown:
+    """A table as the last expression of a cell.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Headings, in Markdown.
+    rows : sequence of sequences of str or float
+        Text is taken as it is, numbers as :func:`readable` writes them.
+    before, after : str
+        Paragraphs around the table.
+
+    Returns
+    -------
+    Markdown
+    """
+    from IPython.display import Markdown
+
+    lines = [columns, ["---"] * len(columns), *rows]
+    cells = [[cell if isinstance(cell, str) else readable(cell) for cell in line] for line in lines]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return Markdown("\n\n".join(part for part in (before, body, after) if part))
+
+
+def readable(value: float, digits: int = 2) -> str:
+    """A number with `digits` significant digits, powers of ten written as such, a real minus sign.
+
+    The laboratories' front end has the same function under the same name.
+    """
+    if value != 0 and not 1e-3 <= abs(value) < 1e4:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{mantissa.replace('-', '−')}·10{power}"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:g}".replace("-", "−")

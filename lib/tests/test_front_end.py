@@ -12,6 +12,7 @@ import torch
 
 from fewsteps import schedules as sch
 from fewsteps import spectra, wiener
+from fewsteps.figures import readable
 from fewsteps.widgets.bundle import HERE, bundle
 
 TESTS = Path(__file__).parent
@@ -184,3 +185,11 @@ def test_noise_of_the_page_is_standard_normal():
     assert abs(first.mean()) < error and abs(first.var() - 1) < 1.5 * error
     assert abs((first**4).mean() - 3) < 10 * error
     assert abs(np.mean(first[:-1] * first[1:])) < error
+
+
+def test_numbers_are_written_alike():
+    """The page's text and the notebooks' tables write a number in the same way."""
+    values = [0.0, 1.0, -0.05, 0.000123, 9999.0, 10000.0, 123456.0, -2.5e-9, 0.0999, 99.5, 1234.0]
+    for digits in (2, 3):
+        pages = [entry["result"] for entry in run("kit.js", [["readable", v, digits] for v in values])]
+        assert pages == [readable(v, digits) for v in values]
