@@ -1,0 +1,74 @@
+"""Run the numerical rooms on a GPU against the CPU, and time where the FFT overtakes the cosine matrix there.
+
+    PYTHONPATH=lib python tools/check_device.py            # cuda if there is one, else cpu against itself
+
+Needs torch and numpy only. Ends non-zero if a result differs by more than float64 rounding allows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import torch
+from torch import Tensor
+
+from fewsteps import schedules, spectra, transforms, wiener
+
+TOLERANCE = 1e-10
+
+
+def results(device: torch.device) -> dict[str, Tensor]:
+    """One result of every kind, from the same numbers on any device."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 3, 48, 48, generator=generator, dtype=torch.float64).to(device)
+    large = torch.rand(2, 256, 256, generator=generator, dtype=torch.float64).to(device)
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(device)
+    power = spectra.power_spectrum(x)
+    steps = torch.arange(1, 5, device=device)
+    pixelwise = schedules.PixelAware(x[0].clamp(schedules.PIXEL_MIN, 1), 20.0)
+    return {
+        "dct2": transforms.idct2(transforms.dct2(x) * 2),
+        "dct2 by FFT": transforms.dct2(large),
+        "haar": torch.stack(transforms.haar_dwt2(x)),
+        "power_spectrum": power,
+        "radial_mean": spectra.radial_mean(power).power,
+        "kappa": spectra.kappa(power, torch.linspace(0, 0.9, 7), "dct"),
+        "wiener": wiener.denoise(x, wiener.reconstruction_response(power, 0.3), 0.3),
+        "diffuse": schedules.diffuse(schedules.Discrete.linear(10), x, steps, noise),
+        "pixel": schedules.diffuse(pixelwise, x[0], 0.5, noise[0]),
+    }
+
+
+def milliseconds(size: int, limit: int, device: torch.device) -> float:
+    """Median time of a cosine transform of one batch of constant size in bytes."""
+    kept, transforms.MATRIX_MAX = transforms.MATRIX_MAX, limit
+    x = torch.rand(max(1, 2**22 // size**2), size, size, device=device)
+    times = []
+    for _ in range(23):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        begin = time.perf_counter()
+        transforms.dct2(x)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    transforms.MATRIX_MAX = kept
+    return 1e3 * sorted(times[3:])[10]
+
+
+def main() -> int:
+    """Compare, time, and say how it went."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here, there = results(torch.device("cpu")), results(device)
+    worst = {name: float((there[name].cpu() - here[name]).abs().max()) for name in here}
+    for name, difference in worst.items():
+        print(f"{name:16} {difference:.1e}")
+    print(f"cosine transform on {device}: px, matrix ms, FFT ms")
+    for size in (32, 64, 128, 256, 512, 1024):
+        print(f"{size:6} {milliseconds(size, size, device):9.3f} {milliseconds(size, 0, device):9.3f}")
+    return int(max(worst.values()) > TOLERANCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
