@@ -97,12 +97,13 @@ def reconstruction_response(
     """
     ab = _alpha_bar(alpha_bar, power)
     response = noise_response(power, alpha_bar, form=form)
-    if form in ("caption", "squared"):
+    if form == "caption":
         return 1 - (1 - ab) * response.square()
     if form == "printed":
         return 1 - (1 - ab).sqrt() * response
-    # Written out, because 1 - sqrt(1 - ab) H loses every digit where G is small.
-    return ab * power / (ab * power + 1 - ab)
+    # Written out, because 1 - sqrt(1 - ab) H and 1 - (1 - ab) H^2 lose every digit where G is small.
+    gain = ab * power / (ab * power + 1 - ab)
+    return gain * (2 - gain) if form == "squared" else gain
 
 
 def expected_error(

@@ -9,6 +9,7 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding=
 def test_the_ten_lines_run(capsys):
     """They denoise: far better than the noisy image, whose error is (1 - ab) / ab."""
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) == 10
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     assert "exponent" in capsys.readouterr().out

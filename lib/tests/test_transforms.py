@@ -61,10 +61,9 @@ def test_transforms_have_right_gradients(forward, size):
     assert torch.autograd.gradcheck(forward, (x,), fast_mode=True)
 
 
-@pytest.mark.parametrize("inverse", [idct2])
-def test_inverse_has_right_gradients_beyond_the_matrix(inverse):
+def test_inverse_has_right_gradients_beyond_the_matrix():
     x = image((2, MATRIX_MAX + 3), 4).requires_grad_()
-    assert torch.autograd.gradcheck(inverse, (x,), fast_mode=True)
+    assert torch.autograd.gradcheck(idct2, (x,), fast_mode=True)
 
 
 @given(st.integers(1, 16), st.integers(1, 16), seeds)

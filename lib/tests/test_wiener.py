@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewsteps import wiener
+from fewsteps.spectra import radius
 from fewsteps.transforms import fft2, ifft2
 
 alpha_bars = st.floats(1e-4, 1 - 1e-4)
@@ -16,11 +17,8 @@ def draw(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def power_law(size, exponent=2.0, seed=0):
-    from fewsteps.spectra import radius
-
-    frequency = radius((size, size)).clamp_min(1 / size)
-    return frequency**-exponent * 0.01
+def power_law(size):
+    return radius((size, size)).clamp_min(1 / size) ** -2 * 0.01
 
 
 @given(powers, alpha_bars)
@@ -128,6 +126,8 @@ def test_captions_curve_with_the_corrected_filter(power, alpha_bar):
     """SD-1: 1 - (1 - ab) |H|^2 with the right H is 1 - (1 - G)^2: between 0 and 1, and never below G."""
     squared = wiener.reconstruction_response(power, alpha_bar, form="squared")
     gain = wiener.reconstruction_response(power, alpha_bar)
+    response = wiener.noise_response(power, alpha_bar, form="squared")
+    assert torch.allclose(squared, 1 - (1 - alpha_bar) * response.square(), atol=1e-12)
     assert torch.allclose(squared, 1 - (1 - gain).square(), atol=1e-12)
     assert bool((squared >= gain - 1e-12).all())
 

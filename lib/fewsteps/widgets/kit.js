@@ -18,7 +18,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /** An id that no other control of the page has. Each laboratory is a module of its own, so the page keeps count. */
-export function uniqueId(stem) {
+function uniqueId(stem) {
   globalThis.fewstepsSerial = (globalThis.fewstepsSerial ?? 0) + 1;
   return `fs-${stem}-${globalThis.fewstepsSerial}`;
 }

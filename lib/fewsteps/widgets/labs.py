@@ -145,6 +145,5 @@ def _measured(image: Tensor) -> dict[str, Any]:
     return {
         "frequency": [round(float(f), 6) for f in spectrum.frequency[kept]],
         "power": [float(f"{float(p):.4g}") for p in spectrum.power[kept]],
-        "amplitude": law.amplitude,
         "exponent": law.exponent,
     }

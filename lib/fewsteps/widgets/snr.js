@@ -41,13 +41,6 @@ export function pixelSnr(x, t, gamma, steps = 0) {
   return (x * x) / Math.expm1((gamma * t * x) / (steps || 1));
 }
 
-/** d SNR / dt of a pixel; "printed" is Eq. 17. Source: PX-3. */
-export function pixelSnrRate(x, t, gamma, form = "correct") {
-  const u = gamma * t * x;
-  if (form === "printed") return (-gamma * x ** 3) / Math.expm1(u) ** 2;
-  return (-gamma * x ** 3) / (2 * Math.sinh(u / 2)) ** 2;
-}
-
 /** KL from the law of x_t given a pixel to N(0, 1), nats. Source: PX-4. */
 export function klToStandardNormal(x, alphaBar) {
   const variance = 1 - alphaBar;

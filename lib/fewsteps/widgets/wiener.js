@@ -9,14 +9,10 @@ export function noiseResponse(power, alphaBar, form = "correct") {
 /** What reaches the estimate of sqrt(alphaBar) x0 from x_t. Source: SD-1, section 4.1 and Fig. 3. */
 export function reconstructionResponse(power, alphaBar, form = "correct") {
   const response = noiseResponse(power, alphaBar, form);
-  if (form === "caption" || form === "squared") return 1 - (1 - alphaBar) * response * response;
+  if (form === "caption") return 1 - (1 - alphaBar) * response * response;
   if (form === "printed") return 1 - Math.sqrt(1 - alphaBar) * response;
-  return (alphaBar * power) / (alphaBar * power + 1 - alphaBar);
-}
-
-/** Mean squared error of x0_hat at a frequency of that power, for any response. Source: SD-1. */
-export function expectedError(power, alphaBar, response) {
-  return (1 - response) ** 2 * power + (response * response * (1 - alphaBar)) / alphaBar;
+  const gain = (alphaBar * power) / (alphaBar * power + 1 - alphaBar);
+  return form === "squared" ? gain * (2 - gain) : gain;
 }
 
 /** Amplitude A of A / f^a whose mean power over all non-zero frequencies of an n x n image is `variance`. */
