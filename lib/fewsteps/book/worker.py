@@ -31,7 +31,8 @@ def main(notebook: str, output: str, parameters: str, report: str) -> int:
     from papermill.exceptions import PapermillExecutionError, strip_color
 
     source, target = Path(notebook), Path(output)
-    try:
+
+    def run() -> None:
         papermill.execute_notebook(
             source,
             target,
@@ -40,6 +41,15 @@ def main(notebook: str, output: str, parameters: str, report: str) -> int:
             cwd=source.parent,
             progress_bar=False,
         )
+
+    try:
+        try:
+            run()
+        except RuntimeError:
+            # A kernel's ports are chosen before it takes them, and now and then another program is quicker.
+            if _last_started_cell(target)[0] is not None:
+                raise
+            run()
         _tidy(target)
     except PapermillExecutionError as error:
         number = _number_in_source(target, error.cell_index, inserted=2)
