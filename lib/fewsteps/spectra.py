@@ -14,9 +14,8 @@ from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.shapes import Float, require_finite, require_image
-from fewsteps.transforms import dct2, fft2
+from fewsteps.transforms import Basis, dct2, fft2
 
-Basis = Literal["dct", "dft"]
 Window = Literal["hann"]
 
 
@@ -121,6 +120,35 @@ def radius(shape: tuple[int, int], basis: Basis = "dft") -> Float[Tensor, "H W"]
         rows = torch.arange(height, dtype=torch.float64) / (2 * height)
         columns = torch.arange(width, dtype=torch.float64) / (2 * width)
     return torch.hypot(rows[:, None], columns)
+
+
+def square_distance(shape: tuple[int, int], basis: Basis = "dct") -> Float[Tensor, "H W"]:
+    """Squared index distance of every coefficient to the zero frequency: TDAS' d_0, counted from 0.
+
+    Parameters
+    ----------
+    shape : (H, W)
+    basis : {"dct", "dft"}
+        The DFT's distance is folded, because index H - h is -h.
+
+    Returns
+    -------
+    float64 Tensor, shape (H, W)
+
+    Raises
+    ------
+    ParameterError
+        If `basis` is unknown.
+
+    Notes
+    -----
+    Source: TDAS-4, Eq. 6; TDAS-5, appendix A.2, the folded distance.
+    """
+    _check_basis(basis)
+    rows, columns = (torch.arange(n, dtype=torch.float64) for n in shape)
+    if basis == "dft":
+        rows, columns = torch.minimum(rows, shape[0] - rows), torch.minimum(columns, shape[1] - columns)
+    return rows.square()[:, None] + columns.square()
 
 
 def radial_mean(power: Float[Tensor, "H W"], basis: Basis = "dft", *, bins: int | None = None) -> Radial:
@@ -262,8 +290,9 @@ def kappa(gamma: Float[Tensor, "H W"], r: float | Float[Tensor, "*n"], basis: Ba
     Source: TDAS-7, appendix A.3.
     """
     _check_basis(basis)
-    distance, order = _square_distance(gamma, basis).sort()
-    end = kappa_end((gamma.shape[0], gamma.shape[1]), basis)
+    shape = (gamma.shape[0], gamma.shape[1])
+    distance, order = square_distance(shape, basis).to(gamma.device).flatten().sort()
+    end = kappa_end(shape, basis)
     radii = torch.as_tensor(r, dtype=torch.float64, device=gamma.device)
     if bool((radii < 0).any() or (radii > end).any()):
         raise ParameterError(f"r must lie between 0 and {end:.6g} (units of the height, basis {basis!r}).")
@@ -289,7 +318,7 @@ def kappa_end(shape: tuple[int, int], basis: Basis = "dct") -> float:
     -----
     Source: TDAS-7, appendix A.3 (corrected range).
     """
-    farthest = float(_square_distance(torch.empty(shape), basis).max())
+    farthest = float(square_distance(shape, basis).max())
     return math.sqrt(farthest / 2) / shape[0]
 
 
@@ -376,16 +405,6 @@ def band_error(
 def _check_basis(basis: str) -> None:
     if basis not in ("dct", "dft"):
         raise ParameterError(f"basis must be 'dct' or 'dft', not {basis!r}.")
-
-
-def _square_distance(gamma: Tensor, basis: str) -> Tensor:
-    """Squared index distances to the zero frequency, flat; for the DFT folded, because index H - h is -h."""
-    height, width = gamma.shape[-2:]
-    rows = torch.arange(height, dtype=torch.float64, device=gamma.device)
-    columns = torch.arange(width, dtype=torch.float64, device=gamma.device)
-    if basis == "dft":
-        rows, columns = torch.minimum(rows, height - rows), torch.minimum(columns, width - columns)
-    return (rows.square()[:, None] + columns.square()).flatten()
 
 
 def _hann(x: Tensor) -> Tensor:

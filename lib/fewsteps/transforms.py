@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -123,6 +123,115 @@ def ifft2(coefficients: Inexact[Tensor, "*batch H W"]) -> Complex[Tensor, "*batc
     """
     require_image(coefficients, "coefficients")
     return torch.fft.ifft2(_at_least_single(coefficients), norm="ortho")
+
+
+def hartley2(x: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch H W"]:
+    """Two-dimensional orthonormal Hartley transform, Re - Im of the DFT: the DFT's basis for real arithmetic.
+
+    It is its own inverse, and every even frequency mask m acts in it as in the DFT:
+    ``hartley2(m * hartley2(x)) == ifft2(m * fft2(x)).real``.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., H, W)
+        Real images.
+
+    Returns
+    -------
+    Tensor, shape (..., H, W)
+
+    Raises
+    ------
+    ShapeError
+        If `x` is not a floating-point tensor with at least two axes.
+
+    Notes
+    -----
+    Source: TDAS-5, appendix A.1 (the DFT, of which only the real part is kept).
+    """
+    require_image(x)
+
+    def transform(v: Tensor) -> Tensor:
+        spectrum = torch.fft.fft2(v, norm="ortho")
+        return spectrum.real - spectrum.imag
+
+    return _exactly(transform, x)
+
+
+Basis = Literal["dct", "dft"]
+
+
+def to_basis(x: Float[Tensor, "*batch H W"], basis: Basis | None) -> Float[Tensor, "*batch H W"]:
+    """Real coefficients of `x` in which every (even) mask of that basis is diagonal.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., H, W)
+    basis : {"dct", "dft"} or None
+        "dft" means the Hartley transform, None the pixels themselves.
+
+    Returns
+    -------
+    Tensor, shape (..., H, W)
+
+    Raises
+    ------
+    ShapeError
+        If `x` is not a floating-point tensor with at least two axes.
+
+    Notes
+    -----
+    Source: TDAS-2, TDAS-5.
+    """
+    return x if basis is None else dct2(x) if basis == "dct" else hartley2(x)
+
+
+def from_basis(coefficients: Float[Tensor, "*batch H W"], basis: Basis | None) -> Float[Tensor, "*batch H W"]:
+    """Inverse of :func:`to_basis`.
+
+    Parameters
+    ----------
+    coefficients : Tensor, shape (..., H, W)
+    basis : {"dct", "dft"} or None
+
+    Returns
+    -------
+    Tensor, shape (..., H, W)
+
+    Raises
+    ------
+    ShapeError
+        If `coefficients` is not a floating-point tensor with at least two axes.
+
+    Notes
+    -----
+    Source: TDAS-2, TDAS-5.
+    """
+    if basis is None:
+        return coefficients
+    return idct2(coefficients) if basis == "dct" else hartley2(coefficients)
+
+
+def is_even(mask: Float[Tensor, "*batch H W"], tolerance: float = 1e-6) -> bool:
+    """Whether a mask over DFT coefficients has m(-k) = m(k), as it must for real images to stay real.
+
+    Parameters
+    ----------
+    mask : Tensor, shape (..., H, W)
+        Zero frequency first.
+    tolerance : float
+        Largest difference, relative to the largest entry; a measured spectrum is even up to rounding.
+
+    Returns
+    -------
+    bool
+
+    Notes
+    -----
+    Source: TDAS-5; PDS-4.
+    """
+    mirrored = mask.flip(-2, -1).roll((1, 1), (-2, -1))  # index k to -k
+    return float((mask - mirrored).abs().max()) <= tolerance * float(mask.abs().max())
 
 
 class Haar(NamedTuple):

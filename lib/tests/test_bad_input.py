@@ -9,6 +9,7 @@ import pytest
 
 from fewsteps import parameters
 
+RUN = "samplers.last(samplers."
 # Each is run in one fresh interpreter, where jaxtyping and beartype are not watching.
 CASES = {
     "dct of integers": ("transforms.dct2(torch.ones(4, 4, dtype=torch.uint8))", "ShapeError", "floating point"),
@@ -77,6 +78,131 @@ CASES = {
         "ParameterError",
         "between 1 and 4",
     ),
+    # filters
+    "lam of 0": ("filters.tdas((8, 8), 0, 0.3)", "ParameterError", "lam must be a number above 0"),
+    "lam of letters": ("filters.tdas((8, 8), 'a', 0.3)", "ParameterError", "lam"),
+    "lam NaN": ("filters.scalar(float('nan'))", "ParameterError", "lam must"),
+    "negative r": ("filters.tdas((8, 8), 0.9, -0.1)", "ParameterError", "r must be a number of at least 0"),
+    "r beyond": ("filters.tdas((8, 8), 0.9, 1.2)", "ParameterError", "at most 1 (units of the height)"),
+    "zones without radii": (
+        "filters.tdas((8, 8), (0.9, 0.8), 0.3)",
+        "ParameterError",
+        "one entry per zone, not 2 and 1",
+    ),
+    "unknown place": ("filters.scalar(0.9, where={'start'})", "ParameterError", "prior, predictor, corrector"),
+    "negative mask": ("filters.Filter(-torch.ones(4, 4))", "ShapeError", "positive and finite"),
+    "mask as vector": ("filters.Filter(torch.ones(4))", "ShapeError", "(H, W) or (C, H, W)"),
+    "masks of two sizes": ("filters.Filter(torch.ones(4, 4), torch.ones(5, 5))", "ShapeError", "one size"),
+    "odd DFT mask": ("filters.Filter(torch.rand(4, 4) + 0.1, basis='dft')", "ShapeError", "even for the DFT"),
+    "filter of another size on noise": (
+        "filters.tdas((8, 8), 0.9, 0.3).noise(torch.ones(2, 4, 4))",
+        "ShapeError",
+        "shape (..., 8, 8), not (2, 4, 4)",
+    ),
+    "no crossing": ("filters.tdas_zones(1 / spectra.square_distance((8, 8)).add(1))", "ParameterError", "never rises"),
+    "alpha below 1": ("filters.pds_mask(torch.ones(4, 4), 0.5)", "ParameterError", "alpha must"),
+    "unknown direction": (
+        "filters.pds_radial((8, 8), 0.2, 1.6, direction='up')",
+        "ParameterError",
+        "'M' or 'M_inv'",
+    ),
+    "unknown layout": ("filters.pds_radial((8, 8), 0.2, 1.6, layout='odd')", "ParameterError", "centred"),
+    "unknown kind": ("filters.space_from_data(torch.ones(1, 1, 2, 2), 'x')", "ParameterError", "kind"),
+    "black images": ("filters.space_from_data(torch.zeros(1, 1, 2, 2))", "ShapeError", "black"),
+    # denoisers
+    "negative variance": ("denoisers.Gaussian(schedules.VE(), -torch.ones(2, 2))", "ShapeError", "non-negative"),
+    "x of another size": (
+        "denoisers.Gaussian(schedules.VE(), torch.ones(2, 2)).mean(torch.ones(1, 3, 3), 1.0)",
+        "ShapeError",
+        "(..., 2, 2), not (1, 3, 3)",
+    ),
+    "mixture of shapes": (
+        "denoisers.GaussianMixture(schedules.VE(), torch.ones(2), torch.ones(3, 2), torch.ones(3, 2))",
+        "ShapeError",
+        "(K,)",
+    ),
+    "no samples": ("denoisers.Empirical(schedules.VE(), torch.ones(0, 2))", "ShapeError", "at least one sample"),
+    "network of another shape": (
+        "denoisers.FromEps(lambda x, t: x[:1], schedules.VE()).mean(torch.ones(2, 1, 4, 4), 1.0)",
+        "ShapeError",
+        "must return the shape of x, (2, 1, 4, 4), not (1, 1, 4, 4)",
+    ),
+    "clipped the wrong way": (
+        "denoisers.Clipped(denoisers.Empirical(schedules.VE(), torch.ones(1, 2)), 1, -1)",
+        "ParameterError",
+        "low must be below high",
+    ),
+    # samplers
+    "rising times": (
+        f"{RUN}ddim(model, (1, 2, 2), torch.tensor([0.0, 1.0]), noise=noise))",
+        "ParameterError",
+        "decreasing",
+    ),
+    "equal times": (
+        f"{RUN}ddim(model, (1, 2, 2), torch.tensor([1.0, 1.0]), noise=noise))",
+        "ParameterError",
+        "decreasing",
+    ),
+    "one time": (f"{RUN}ddim(model, (1, 2, 2), torch.tensor([1.0]), noise=noise))", "ShapeError", "at least two times"),
+    "times as list": (f"{RUN}ddim(model, (1, 2, 2), [1.0, 0.0], noise=noise))", "ShapeError", "not list"),
+    "negative time": (
+        f"{RUN}ddim(model, (1, 2, 2), torch.tensor([1.0, -1.0]), noise=noise))",
+        "ParameterError",
+        "end at 0",
+    ),
+    "eta of 2": (f"{RUN}ddim(model, (1, 2, 2), times, noise=noise, eta=2))", "ParameterError", "eta must"),
+    "unknown variance": (
+        f"{RUN}ddpm(model, (1, 2, 2), times, noise=noise, variance='mid'))",
+        "ParameterError",
+        "small",
+    ),
+    "eps too large": (
+        f"{RUN}langevin(model, (1, 2, 2), times, noise=noise, eps=1e-3))",
+        "ParameterError",
+        "overshoots",
+    ),
+    "no moves": (f"{RUN}langevin(model, (1, 2, 2), times, noise=noise, per_level=0))", "ParameterError", "per_level"),
+    "unknown predictor": (
+        f"{RUN}predictor_corrector(model, (1, 2, 2), times, noise=noise, predictor='x'))",
+        "ParameterError",
+        "reverse diffusion",
+    ),
+    "VE sampler on VP": (
+        "samplers.last(samplers.ve_ancestral(denoisers.Gaussian(schedules.VPLinear(), torch.ones(2, 2)), (1, 2, 2), "
+        "schedules.uniform(schedules.VPLinear(), 3), noise=samplers.white_noise(0)))",
+        "ParameterError",
+        "alpha = 1",
+    ),
+    "Gamma of another grid": (
+        f"{RUN}analytic(model, (1, 2, 2), times, noise=noise, eps_power=torch.ones(9)))",
+        "ShapeError",
+        "one entry per step, (3,), not (9,)",
+    ),
+    "filter for the corrector of DDIM": (
+        f"{RUN}ddim(model, (1, 2, 2), times, noise=noise, eta=1, filt=filters.scalar(0.9, where={{'corrector'}})))",
+        "ParameterError",
+        "cannot filter noise at corrector",
+    ),
+    "NaN from a network": (
+        f"{RUN}ddim(denoisers.FromX0(lambda x, t: x / 0 * 0, schedules.VE()), (1, 2, 2), times, noise=noise))",
+        "ShapeError",
+        "at iteration 1 of ddim",
+    ),
+    "seed of letters": ("samplers.white_noise('a')", "ParameterError", "seed must"),
+    "no steps to take": ("samplers.last(iter(()))", "ParameterError", "at least one step"),
+    # theory
+    "space filter on 32 px": (
+        "theory.propagate(samplers.ddim, denoisers.Gaussian(schedules.VE(), torch.ones(32, 32), basis='dct'), "
+        "times, filt=filters.Filter(space=torch.ones(32, 32), where={'prior'}))",
+        "ParameterError",
+        "16 x 16 pixels only, not 32 x 32",
+    ),
+    "laws of two sizes": (
+        "theory.kl(theory.Law(torch.ones(2), torch.ones(2)), theory.Law(torch.ones(3), torch.ones(3)))",
+        "ShapeError",
+        "one shape",
+    ),
+    "one ring": ("theory.rings(1)", "ParameterError", "size must"),
     "laboratory of 100 px": ("widgets.WienerLab(size=100)", "ParameterError", "power of two"),
     "no photograph": ("widgets.SnrLab(photographs=())", "ParameterError", "at least one"),
     "photograph of no number": ("widgets.SnrLab(photo=9)", "ParameterError", "photo"),
@@ -105,7 +231,11 @@ PARAMETERS = {
 
 PROGRAM = """
 import json, sys, torch
-from fewsteps import data, parameters, schedules, spectra, transforms, widgets, wiener
+from fewsteps import data, denoisers, filters, parameters, samplers, schedules, spectra, theory, transforms
+from fewsteps import widgets, wiener
+model = denoisers.Gaussian(schedules.VE(), torch.ones(2, 2))
+times = schedules.geometric(schedules.VE(), 3)
+noise = samplers.white_noise(0)
 said = {}
 for name, code in json.load(sys.stdin).items():
     try:

@@ -1,0 +1,22 @@
+"""Models as samplers see them: the posterior mean of clean data given noisy data.
+
+Adapters turn a network's output, whatever it predicts, into that mean; exact denoisers know it in closed form.
+"""
+
+from fewsteps.denoisers.adapters import Clipped, FromEps, FromScore, FromV, FromX0
+from fewsteps.denoisers.exact import Empirical, Gaussian, GaussianMixture
+from fewsteps.denoisers.protocol import Denoiser, MeanOnly, score
+
+__all__ = [
+    "Clipped",
+    "Denoiser",
+    "Empirical",
+    "FromEps",
+    "FromScore",
+    "FromV",
+    "FromX0",
+    "Gaussian",
+    "GaussianMixture",
+    "MeanOnly",
+    "score",
+]

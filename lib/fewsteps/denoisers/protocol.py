@@ -1,0 +1,79 @@
+"""What a sampler asks of a model, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from fewsteps.schedules import Schedule, over
+from fewsteps.schedules.base import Time
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A model seen as the posterior of clean data given noisy data.
+
+    Attributes
+    ----------
+    schedule : Schedule
+        How the noisy data came about.
+    """
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the noisy data came about."""
+        ...
+
+    def mean(self, x: Tensor, t: Time, cond: Any = None) -> Tensor:
+        """E[x0 given x_t = x], of the shape and dtype of `x`; `t` is one time or one per sample, (B,)."""
+        ...
+
+    def draw(self, x: Tensor, t: Time, cond: Any = None, noise: Tensor | None = None) -> Tensor:
+        """A sample of x0 given x_t = x, or the mean where the model knows no more."""
+        ...
+
+
+class MeanOnly:
+    """Denoisers that know the mean of x0 and no more: a draw is the mean."""
+
+    def mean(self, x: Tensor, t: Time, cond: Any = None) -> Tensor:
+        """E[x0 given x_t = x]."""
+        raise NotImplementedError
+
+    def draw(self, x: Tensor, t: Time, cond: Any = None, noise: Tensor | None = None) -> Tensor:
+        """The mean; `noise` is not used."""
+        return self.mean(x, t, cond)
+
+
+def score(model: Denoiser, x: Tensor, t: Time, cond: Any = None) -> Tensor:
+    """Gradient of log p_t at x, (alpha E[x0 given x] - x) / sigma^2.
+
+    Parameters
+    ----------
+    model : Denoiser
+    x : Tensor, shape (B, ...)
+    t : float or Tensor
+        One time, or one per sample, (B,); not 0, where there is no noise.
+    cond : optional
+        Handed to the model.
+
+    Returns
+    -------
+    Tensor, of the shape and dtype of `x`
+
+    Notes
+    -----
+    Source: BASE-NCSN; TDAS section 3 (Tweedie's formula).
+    """
+    alpha, sigma = scales(model.schedule, t, x)
+    return ((alpha * model.mean(x, t, cond) - x) / sigma**2).to(x.dtype)
+
+
+def scales(schedule: Schedule, t: Time, x: Tensor) -> tuple[Any, Any]:
+    """alpha and sigma at `t`, broadcast over images; plain numbers where there is one for all, as they cost nothing."""
+    t = over(t, x)
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    if alpha.ndim == 0 and sigma.ndim == 0 and alpha.device.type == "cpu":
+        return float(alpha), float(sigma)
+    return alpha.to(x), sigma.to(x)
