@@ -203,7 +203,8 @@ def test_right_arrows_pass(tmp_path):
 
 
 def test_bare_calls_are_seen(tmp_path):
-    source = "torch.randn(3)\ntorch.randn(3, generator=torch.Generator().manual_seed(1))\nnp.random.normal()\ntorch.linspace(0, 1, 5)\ntorch.exp(x)"
+    lines = ("torch.randn(3)", "torch.randn(3, generator=torch.Generator().manual_seed(1))", "np.random.normal()")
+    source = "\n".join((*lines, "torch.linspace(0, 1, 5)", "torch.exp(x)"))
     path = made(tmp_path, samplers__ddim=source) / "samplers" / "ddim.py"
     assert [sentence.split(":")[0] for sentence in bare_calls(path, "samplers")] == [
         "ddim.py, line 1",

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fewsteps.denoisers.protocol import Denoiser, MeanOnly, scales
+from fewsteps.denoisers.protocol import Denoiser, MeanOnly, mix, scales
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import number
 from fewsteps.schedules import Schedule
@@ -65,7 +65,7 @@ class FromEps(_FromNetwork):
     """
 
     def _to_mean(self, x: Tensor, said: Tensor, alpha: Any, sigma: Any) -> Tensor:
-        return (x - sigma * said) / alpha
+        return mix(1 / alpha, x, -sigma / alpha, said)
 
 
 class FromScore(_FromNetwork):
@@ -77,7 +77,7 @@ class FromScore(_FromNetwork):
     """
 
     def _to_mean(self, x: Tensor, said: Tensor, alpha: Any, sigma: Any) -> Tensor:
-        return (x + sigma**2 * said) / alpha
+        return mix(1 / alpha, x, sigma**2 / alpha, said)
 
 
 class FromX0(_FromNetwork):
@@ -101,7 +101,8 @@ class FromV(_FromNetwork):
     """
 
     def _to_mean(self, x: Tensor, said: Tensor, alpha: Any, sigma: Any) -> Tensor:
-        return (alpha * x - sigma * said) / (alpha**2 + sigma**2)
+        total = alpha**2 + sigma**2
+        return mix(alpha / total, x, -sigma / total, said)
 
 
 @dataclass(frozen=True, eq=False)

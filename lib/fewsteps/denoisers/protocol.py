@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from fewsteps.schedules import Schedule, over
@@ -67,13 +69,31 @@ def score(model: Denoiser, x: Tensor, t: Time, cond: Any = None) -> Tensor:
     Source: BASE-NCSN; TDAS section 3 (Tweedie's formula).
     """
     alpha, sigma = scales(model.schedule, t, x)
-    return ((alpha * model.mean(x, t, cond) - x) / sigma**2).to(x.dtype)
+    return mix(alpha / sigma**2, model.mean(x, t, cond), -1 / sigma**2, x).to(x.dtype)
 
 
 def scales(schedule: Schedule, t: Time, x: Tensor) -> tuple[Any, Any]:
     """alpha and sigma at `t`, broadcast over images; plain numbers where there is one for all, as they cost nothing."""
+    if not isinstance(t, Tensor):
+        known = _numbers(schedule, float(t))
+        if known is not None:
+            return known
     t = over(t, x)
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     if alpha.ndim == 0 and sigma.ndim == 0 and alpha.device.type == "cpu":
         return float(alpha), float(sigma)
     return alpha.to(x), sigma.to(x)
+
+
+@lru_cache(maxsize=8192)  # a sampler and its denoiser ask for the same times, and a thousand runs for the same again
+def _numbers(schedule: Schedule, t: float) -> tuple[float, float] | None:
+    """alpha and sigma at `t`, or None where they are fields."""
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return (float(alpha), float(sigma)) if alpha.ndim == sigma.ndim == 0 else None
+
+
+def mix(a: Any, x: Tensor, b: Any, y: Tensor) -> Tensor:
+    """a x + b y, in two passes over memory instead of three where a and b are numbers."""
+    if isinstance(a, float) and isinstance(b, float) and x.dtype == y.dtype:
+        return torch.mul(x, a).add_(y, alpha=b)
+    return a * x + b * y

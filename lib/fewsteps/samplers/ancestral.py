@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fewsteps.denoisers import Denoiser
+from fewsteps.denoisers.protocol import mix
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import number
@@ -74,9 +75,9 @@ def ddim(
     for step in walk:
         x0_hat = walk.mean(x, step.t)
         spread, keep = posterior(step, eta)
-        x = keep * x + (step.alpha_s - keep * step.alpha_t) * x0_hat
+        x = mix(keep, x, step.alpha_s - keep * step.alpha_t, x0_hat)
         if eta and not step.to_data:
-            x = x + spread * walk.draw(x, "predictor")
+            x = walk.stir(x, spread, "predictor")
         yield walk.step(step.s, x, x0_hat)
 
 
@@ -126,9 +127,9 @@ def ddpm(
     for step in walk:
         x0_hat = walk.mean(x, step.t)
         spread, keep = posterior(step, 1.0)
-        x = keep * x + (step.alpha_s - keep * step.alpha_t) * x0_hat
+        x = mix(keep, x, step.alpha_s - keep * step.alpha_t, x0_hat)
         if not step.to_data:
-            x = x + (spread if variance == "small" else large(step)) * walk.draw(x, "predictor")
+            x = walk.stir(x, spread if variance == "small" else large(step), "predictor")
         yield walk.step(step.s, x, x0_hat)
 
 
@@ -174,7 +175,7 @@ def ve_ancestral(
         x0_hat = walk.mean(x, step.t)
         x = down(walk, step, x, x0_hat)
         if not step.to_data:
-            x = x + posterior(step, 1.0)[0] * walk.draw(x, "predictor")
+            x = walk.stir(x, posterior(step, 1.0)[0], "predictor")
         yield walk.step(step.s, x, x0_hat)
 
 
@@ -245,9 +246,9 @@ def analytic(
         injected = math.sqrt(max(spread**2 + weight**2 * unknown, 0.0))
         if last_spread is not None and k == len(powers) - 2:
             injected = min(injected, last_spread)
-        x = keep * x + weight * x0_hat
+        x = mix(keep, x, weight, x0_hat)
         if not step.to_data:
-            x = x + injected * walk.draw(x, "predictor")
+            x = walk.stir(x, injected, "predictor")
         yield walk.step(step.s, x, x0_hat)
 
 
@@ -283,7 +284,7 @@ def mean_square_eps(model: Denoiser, x0: Tensor, times: Tensor, *, noise: Noise,
     for step in walk:
         total = torch.zeros((), dtype=torch.float64, device=x0.device)
         for part in x0.split(batch):
-            x = step.alpha_t * part + step.sigma_t * noise(tuple(part.shape))
+            x = mix(step.alpha_t, part, step.sigma_t, noise(tuple(part.shape)))
             eps = (x - step.alpha_t * walk.mean(x, step.t)) / step.sigma_t
             total = total + eps.double().square().sum()
         powers.append(total / x0.numel())
@@ -295,7 +296,7 @@ def down(walk: Walk, step: Interval, x: Tensor, x0_hat: Tensor) -> Tensor:
     part = 1 - step.shrink**2
     if walk.filt.drift and walk.filt.acts("predictor"):
         return x + part * walk.filt.precondition(x0_hat - x)
-    return (1 - part) * x + part * x0_hat
+    return mix(1 - part, x, part, x0_hat)
 
 
 def require_ve(name: str, step: Interval) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from fewsteps.denoisers import Denoiser
+from fewsteps.denoisers.protocol import mix
 from fewsteps.errors import ParameterError
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import integer, number
@@ -89,7 +90,7 @@ def langevin(
             x0_hat = walk.mean(x, t)
             gradient = _score(walk, x, x0_hat, alpha, sigma)
             a = ratio * sigma**2
-            x = x + a / 2 * gradient + a**0.5 * walk.draw(x, "corrector")
+            x = walk.stir(mix(1.0, x, a / 2, gradient), a**0.5, "corrector")
             yield walk.step(t, x, x0_hat)
     if denoise and final.to_data:
         x0_hat = walk.mean(x, levels[-1][0])
@@ -234,16 +235,16 @@ def predictor_corrector(
         x0_hat = walk.mean(x, step.t)
         spread, keep = posterior(step, 1.0)
         x = (
-            keep * x + (step.alpha_s - keep * step.alpha_t) * x0_hat
+            mix(keep, x, step.alpha_s - keep * step.alpha_t, x0_hat)
             if predictor == "ddpm"
             else down(walk, step, x, x0_hat)
         )
         if not step.to_data:
-            x = x + (large(step) if predictor == "reverse diffusion" else spread) * walk.draw(x, "predictor")
+            x = walk.stir(x, large(step) if predictor == "reverse diffusion" else spread, "predictor")
         yield walk.step(step.s, x, x0_hat)
 
 
 def _score(walk: Walk, x: Tensor, x0_hat: Tensor, alpha: Scale, sigma: Scale) -> Tensor:
     """The score at x, through M M^T where the filter acts on a Langevin move's drift."""
-    gradient = (alpha * x0_hat - x) / sigma**2
+    gradient = mix(alpha / sigma**2, x0_hat, -1 / sigma**2, x)
     return walk.filt.precondition(gradient) if walk.filt.acts("corrector") else gradient

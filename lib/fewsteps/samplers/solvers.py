@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fewsteps.denoisers import Denoiser
+from fewsteps.denoisers.protocol import mix
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.samplers.walk import Noise, Start, Step, Walk
 
@@ -47,12 +48,12 @@ def heun(
     for step in walk:
         level_t, level_s = step.sigma_t / step.alpha_t, step.sigma_s / step.alpha_s
         x0_hat = walk.mean(x, step.t)
-        slope = (x / step.alpha_t - x0_hat) / level_t
-        ahead = x / step.alpha_t + (level_s - level_t) * slope
+        slope = mix(1 / step.sigma_t, x, -1 / level_t, x0_hat)
+        ahead = mix(1 / step.alpha_t, x, level_s - level_t, slope)
         if not step.to_data:
             x0_hat = walk.mean(step.alpha_s * ahead, step.s)
             slope = (slope + (ahead - x0_hat) / level_s) / 2
-            ahead = x / step.alpha_t + (level_s - level_t) * slope
+            ahead = mix(1 / step.alpha_t, x, level_s - level_t, slope)
         x = step.alpha_s * ahead
         yield walk.step(step.s, x, x0_hat)
 
@@ -95,9 +96,9 @@ def dpmpp_2m(
             width = -_log(step.shrink)  # growth of log(alpha / sigma)
             if before is not None:
                 lean = width / (2 * width_before)
-                direction = (1 + lean) * x0_hat - lean * before
+                direction = mix(1 + lean, x0_hat, -lean, before)
         before, width_before = x0_hat, width
-        x = step.sigma_s / step.sigma_t * x + step.alpha_s * (1 - step.shrink) * direction
+        x = mix(step.sigma_s / step.sigma_t, x, step.alpha_s * (1 - step.shrink), direction)
         yield walk.step(step.s, x, x0_hat)
 
 

@@ -5,6 +5,7 @@ A sampler is a generator whose loop is the algorithm; everything that is the sam
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -159,8 +160,8 @@ class Walk:
         if not filt.is_identity:
             _refuse(name, filt, injects, drift, drawn=not isinstance(start, Tensor))
         # All at once and on the CPU, so that nothing in the loop waits for a device.
-        alphas, sigmas = ([scale(t) for t in times] for scale in (model.schedule.alpha, model.schedule.sigma))
-        clean = [not bool((sigma > 0).any()) for sigma in sigmas]
+        alphas, sigmas = (_at_all(scale, times) for scale in (model.schedule.alpha, model.schedule.sigma))
+        clean = [not (sigma > 0 if isinstance(sigma, float) else bool((sigma > 0).any())) for sigma in sigmas]
         self.start = start if isinstance(start, Tensor) else self._prior(start, sigmas[0])
         alphas, sigmas = ([_beside(scale, self.start) for scale in scales] for scales in (alphas, sigmas))
         self.intervals = [
@@ -180,6 +181,11 @@ class Walk:
         self._watch(x0_hat)
         return x0_hat
 
+    def stir(self, x: Tensor, spread: Scale, place: Place) -> Tensor:
+        """`x` with noise of that spread put in. In place: `x` has to be a result that nobody else holds."""
+        z = self.draw(x, place)
+        return x.add_(z, alpha=spread) if isinstance(spread, float) and x.dtype == z.dtype else x + spread * z
+
     def draw(self, x: Tensor, place: Place) -> Tensor:
         """Noise for the state `x`, filtered if the filter acts at `place`."""
         z = self.noise(tuple(x.shape))
@@ -195,18 +201,18 @@ class Walk:
         if self._bad is not None and int(self._bad) < NEVER:
             self._report(int(self._bad))
 
-    def _prior(self, shape: Sequence[int], sigma: Tensor) -> Tensor:
+    def _prior(self, shape: Sequence[int], sigma: Scale) -> Tensor:
         z = self.noise(tuple(int(n) for n in shape))
         z = self.filt.noise(z) if self.filt.acts("prior") else z
         return _beside(sigma, z) * z
 
     def _watch(self, x0_hat: Tensor) -> None:
-        finite = torch.isfinite(x0_hat.detach().sum(dtype=torch.float32))
+        total = x0_hat.detach().sum(dtype=torch.float32)
         if x0_hat.device.type == "cpu":
-            if not finite:
+            if not math.isfinite(total):
                 self._report(self._i + 1)
             return
-        first = torch.where(finite, NEVER, self._i + 1)
+        first = torch.where(torch.isfinite(total), NEVER, self._i + 1)
         self._bad = first if self._bad is None else torch.minimum(self._bad, first)
 
     def _report(self, i: int) -> None:
@@ -226,9 +232,13 @@ def _checked(times: Tensor) -> Tensor:
     return times
 
 
-def _beside(scale: Tensor, x: Tensor) -> Scale:
-    """A float where there is one number for the whole image, else the field in the dtype and on the device of `x`."""
-    return float(scale) if scale.ndim == 0 else scale.to(x)
+def _at_all(scale: Callable[[Tensor], Tensor], times: Tensor) -> list[Scale]:
+    """alpha or sigma at every time: floats where there is one number for the whole image, else fields."""
+    return scale(times).tolist() if scale(times[0]).ndim == 0 else [scale(t) for t in times]
+
+
+def _beside(scale: Scale, x: Tensor) -> Scale:
+    return scale if isinstance(scale, float) else scale.to(x)
 
 
 def _refuse(name: str, filt: Filter, injects: Sequence[Place], drift: bool, *, drawn: bool) -> None:
