@@ -1,5 +1,6 @@
 """The front end's mathematics under Node, number by number against Python."""
 
+import itertools
 import json
 import re
 import shutil
@@ -11,13 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from fewsteps import filters, spectra, theory, widgets, wiener
 from fewsteps import schedules as sch
-from fewsteps import spectra, widgets, wiener
+from fewsteps.errors import ParameterError
 from fewsteps.figures import readable
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.few_step import WHERE
 
 TESTS = Path(__file__).parent
 NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
+NAMES = tuple(theory.RIVALS)
 RNG = np.random.default_rng(20261121)
 
 
@@ -148,7 +152,91 @@ def test_progressive_matches_python(steps):
     agree("snr.js", [["progressiveAlphaBar", steps]], [sch.progressive(steps).alpha_bars])
 
 
-@pytest.mark.parametrize("entry", ["wiener_lab.js", "snr_lab.js"])
+def law_of(lab):
+    """The law that the sampler itself gives, or None where it refuses the filter."""
+    try:
+        return lab.law(None)
+    except ParameterError:
+        return None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_laws_match_propagate(name):
+    """TDAS-7, PDS-3: each sampler's recursion in the page against one run of the sampler itself, filtered and not.
+
+    What the page refuses, Python refuses, and the other way round.
+    """
+    cases, calls = [], []
+    for T, where, drift, lam in itertools.product((2, 7, 40), WHERE, (False, True), (0.8, 1.3)):
+        lab = widgets.FewStepLab(sampler=name, T=T, exponent=1.5, where=where, drift=drift, lam=lam, r=0.3)
+        data, steps = lab.data(), lab.steps()
+        schedule = data.schedule(theory.RIVALS[name].family)
+        times = sch.geometric(schedule, steps)
+        v, count, mask = (t.tolist() for t in (data.variance, data.rings.count, lab.filter().space.exact[0]))
+        law = law_of(lab)
+        at = {place: lab.filter().acts(place) for place in ("prior", "predictor", "corrector")}
+        if law is None:
+            law, at = lab.law(), dict.fromkeys(at, False)
+        cases.append((lab, law, law_of(lab) is None))
+        scales = [schedule.alpha(times).tolist(), schedule.sigma(times).tolist()]
+        calls += [
+            ["placement", name, where, drift],
+            ["callsOf", name, steps],
+            ["stepsFor", name, law.nfe],
+            ["scales", "vp" if isinstance(schedule, sch.VPLinear) else "ve", 100.0, 0.02, steps],
+            ["propagate", name, v, count, *scales, mask, at, drift],
+            ["zoneMask", lab.setting["squared"], 64, lam, 0.3],
+        ]
+    results = [entry["result"] for entry in run("law.js", calls)]
+    for k, (lab, law, refused) in enumerate(cases):
+        place, nfe, steps, scales, variance, mask = results[6 * k : 6 * k + 6]
+        given = calls[6 * k + 4]
+        assert refused == ("refused" in place), (name, lab.where, lab.drift)
+        assert nfe == law.nfe == theory.calls_of(name, lab.steps())
+        assert steps == lab.steps() == theory.steps_for(name, nfe)
+        np.testing.assert_allclose(scales["alphas"], given[4], rtol=1e-9)
+        np.testing.assert_allclose(scales["sigmas"], given[5], rtol=1e-9)
+        np.testing.assert_allclose(mask, given[6], rtol=1e-15)
+        np.testing.assert_allclose(variance, law.variance[0], rtol=1e-9, err_msg=f"{name} {lab.T} {lab.where}")
+
+
+def test_distances_and_kappa_match_python():
+    """TDAS-7, TDAS-12: W2, KL, kappa, the zone mask and the power law of the page against the library."""
+    ring = theory.rings(16)
+    p, q = (torch.tensor(RNG.uniform(0.1, 2, len(ring.count))) for _ in range(2))
+    a, b = (theory.Law(torch.zeros_like(v), v) for v in (p, q))
+    total = float((q * ring.count).sum())
+    given = [v.tolist() for v in (p, q, ring.count)]
+    expected = [
+        (theory.frechet(a, b, weights=ring.count) / total) ** 0.5,
+        theory.kl(a, b, weights=ring.count) / 256,
+    ]
+    agree("law.js", [["relativeW2", *given], ["meanKl", *given]], expected)
+    law = theory.power_law(ring, 2.3, 0.4)
+    agree("law.js", [["powerLaw", ring.frequency.tolist(), given[2], 2.3, 0.4]], [law])
+    place = torch.searchsorted(ring.squared, spectra.square_distance((16, 16)))
+    radii = (ring.squared / 2).sqrt() / 16
+    agree("law.js", [["kappa", given[0], given[2]]], [spectra.kappa(p[place], radii)])
+    mask = filters.zone_mask((16, 16), 0.7, 0.35)
+    [mine] = run("law.js", [["zoneMask", ring.squared.tolist(), 16, 0.7, 0.35]])
+    assert np.array_equal(np.array(mine["result"])[place], mask)
+
+
+def test_budgets_are_kept():
+    """Network calls paid for never exceed those asked for, and steps and calls are each other's inverse."""
+    asked = [(name, nfe) for name in NAMES for nfe in (7, 10, 51, 200, 1000)]
+    steps = [entry["result"] for entry in run("law.js", [["stepsFor", *pair] for pair in asked])]
+    calls = [
+        entry["result"] for entry in run("law.js", [["callsOf", a[0], s] for a, s in zip(asked, steps, strict=True)])
+    ]
+    again = [
+        entry["result"] for entry in run("law.js", [["stepsFor", a[0], c] for a, c in zip(asked, calls, strict=True)])
+    ]
+    assert again == steps
+    assert all(c <= a[1] for a, c in zip(asked, calls, strict=True))
+
+
+@pytest.mark.parametrize("entry", ["wiener_lab.js", "snr_lab.js", "few_step_lab.js"])
 def test_bundles_are_self_contained(entry, tmp_path):
     """One module per laboratory: no import is left, no name is declared twice, and it has a render function."""
     source = bundle(entry)

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str] | None] = {
     "figures": set(),  # draws the tensors it is given
     "widgets": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
-        *("metrics", "data", "figures"),
+        *("metrics", "data", "figures", "results"),
     },
     "book": set(),
     "cli": None,

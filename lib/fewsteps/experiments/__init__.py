@@ -1,0 +1,1 @@
+"""Experiments: a frozen setting in, rows of a result table out."""
