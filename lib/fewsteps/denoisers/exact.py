@@ -180,6 +180,29 @@ class GaussianMixture:
         """Clean data from white `noise` of shape (B, ...)."""
         return self._draw(torch.zeros_like(noise), 0.0, 1.0, noise)  # given nothing of x0
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return tuple(self._means.exact.shape[1:])
+
+    @property
+    def power(self) -> Tensor:
+        """Mean square of every coefficient in the mixture's basis, float64."""
+        per_component = self._variances.exact + self._means.exact.square()
+        return torch.einsum("k,k...->...", self.weights, per_component)
+
+    def evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What clean samples `x`, (B, ...), say of the mixture.
+
+        Returns
+        -------
+        (Tensor, Tensor)
+            Mean posterior share of each component, shape (K,), and mean log density in nats, without the constant.
+        """
+        v, off = self._variances.like(x), to_basis(x, self.basis)[:, None] - self._means.like(x)
+        logs = self._log_weights.like(x) - (off.square() / v + v.log()).flatten(2).sum(-1) / 2
+        return torch.softmax(logs, 1).mean(0), torch.logsumexp(logs, 1).mean()
+
     def _draw(self, x: Tensor, alpha: float | Tensor, sigma: float | Tensor, noise: Tensor) -> Tensor:
         means, share, spread = self._posterior(x, alpha, sigma)
         flat = noise.flatten(1).clone()

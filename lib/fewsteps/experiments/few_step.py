@@ -1,0 +1,350 @@
+"""What chapter 04 computes beyond single laws: sweeps, filters chosen and judged on different data, a mixture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fewsteps import filters, samplers, spectra
+from fewsteps.denoisers import Gaussian, GaussianMixture
+from fewsteps.errors import ParameterError
+from fewsteps.filters import IDENTITY
+from fewsteps.schedules import VE, geometric
+from fewsteps.theory import RIVALS, Law, RingData, Rings, calls_of, power_law, propagate, rings, steps_for
+from fewsteps.transforms import from_basis, to_basis
+
+Distance = Literal["w2", "kl"]
+# Number of iterations -> TDAS' Table 4 as printed, and the papers' noise levels, by size. Data in [0, 1].
+PAPER = {
+    32: {"sigma": (0.01, 50.0), "snr": 0.16, "table": {50: (0.892, 0.798), 100: (0.948, 0.895), 200: (0.984, 0.967)}},
+    64: {"sigma": (0.01, 90.0), "snr": 0.17, "table": {132: (0.877, 0.782)}},
+    256: {"sigma": (0.01, 378.0), "snr": 0.075, "table": {400: (0.921, 0.873)}},
+    1024: {"sigma": (0.01, 1348.0), "snr": 0.15, "table": {100: (0.955, 0.878)}},
+}
+TABLE_RADII = (0.400, 0.455)
+
+
+def sweep(data: RingData, budgets: Sequence[int], keys: Iterable[str] = RIVALS) -> list[dict[str, Any]]:
+    """Distance of every rival's law to the data at every budget of network calls.
+
+    Parameters
+    ----------
+    data : RingData
+    budgets : sequence of int
+        Network calls; a rival takes as many steps as they pay for, and the row says how many calls that is.
+    keys : iterable of str
+
+    Returns
+    -------
+    list of dict
+        key, steps, nfe, w2 (over the data's rms), kl (nats per coefficient).
+
+    Notes
+    -----
+    Source: TDAS-12, BASE-DPMS: equal network calls.
+    """
+    rows = []
+    for key in keys:
+        for steps in dict.fromkeys(steps_for(key, nfe) for nfe in budgets):
+            w2, kl = data.distance(data.run(key, steps))
+            rows.append({"key": key, "steps": steps, "nfe": calls_of(key, steps), "w2": w2, "kl": kl})
+    return rows
+
+
+class Choice(NamedTuple):
+    """A filter that was chosen on some data: its name, what was found, and its gains on the rings (None: undefined)."""
+
+    name: str
+    found: str
+    mask: Tensor | None
+
+
+def choose(
+    data: RingData, size: int, steps: int, *, gains: Sequence[float], radii: Sequence[float], by: Distance = "w2"
+) -> list[Choice]:
+    """Filters for the predictor-corrector with that many iterations, all chosen on one data set.
+
+    Parameters
+    ----------
+    data : RingData
+        On all DCT rings of an image, none joined.
+    size : int
+        Of that image.
+    steps : int
+    gains, radii : sequence of float
+        The grid that the best scalar and the best zone are looked for on; radius 0 spares the mean alone.
+    by : {"w2", "kl"}
+        What "best" means.
+
+    Returns
+    -------
+    list of Choice
+        TDAS' automatic zones as printed and for amplitudes, the best scalar, the best zone, and gamma^(-1/2).
+
+    Notes
+    -----
+    Source: TDAS-8, appendix A.2.
+    """
+    gamma = data.run("pc", steps).variance[0] / data.variance
+    index = torch.searchsorted(data.rings.squared, spectra.square_distance((size, size)))
+    choices = []
+    for name, amplitude in (("TDAS, automatic as printed", False), ("TDAS, automatic for amplitudes", True)):
+        try:
+            zones = filters.tdas_zones(gamma[index], amplitude=amplitude)
+        except ParameterError:
+            choices.append(Choice(name, "undefined: κ never rises to the quantiles", None))
+            continue
+        words = " and ".join(f"λ = {lam:.3f} beyond r = {r:.3f}" for lam, r in zip(*zones, strict=True))
+        choices.append(Choice(name, words, _on_rings(data.rings, size, zones.lam, zones.r)))
+
+    def distance(mask: Tensor) -> float:
+        return _distance(data, data.run("pc", steps, data.filter(mask)), by)
+
+    ones = torch.ones_like(data.variance)
+    lam = min(gains, key=lambda g: distance(g * ones))
+    choices.append(Choice("one scalar", f"λ = {lam:.3f}", lam * ones))
+    near = sorted(gains, key=lambda g: abs(g - lam))[:7]  # the best gain of a zone lies near that of all frequencies
+    grid = [(g, r) for g in (*near, *gains[:: max(1, len(gains) // 5)]) for r in radii]
+    lam, r = min(grid, key=lambda pair: distance(_on_rings(data.rings, size, pair[:1], pair[1:])))
+    choices.append(
+        Choice("best zone of a grid", f"λ = {lam:.3f} beyond r = {r:.2f}", _on_rings(data.rings, size, (lam,), (r,)))
+    )
+    choices.append(Choice("γ^(−1/2)", "one gain per frequency", gamma.rsqrt()))
+    return choices
+
+
+def judge(choices: Sequence[Choice], data: RingData, steps: int, *, by: Distance = "w2") -> dict[str, float | None]:
+    """Distance of every choice on other data, and of what needs no filter, at equal network calls.
+
+    Notes
+    -----
+    Source: TDAS-8; BASE-VE-ANC, BASE-DPMS.
+    """
+    nfe = calls_of("pc", steps)
+    found: dict[str, float | None] = {"no filter": _distance(data, data.run("pc", steps), by)}
+    for name, _, mask in choices:
+        found[name] = None if mask is None else _distance(data, data.run("pc", steps, data.filter(mask)), by)
+    for key in ("ancestral", "dpmpp_2m"):
+        found[RIVALS[key].label] = _distance(data, data.run(key, steps_for(key, nfe)), by)
+    return found
+
+
+def resolution(size: int, steps: int, *, gains: Sequence[float], by: Distance = "w2") -> dict[str, float]:
+    """Distance of NCSN++'s sampler from 1/f^2 images of one size, filtered in several ways.
+
+    Parameters
+    ----------
+    size : {32, 64, 256, 1024}
+        With the paper's noise levels and corrector for that size; data in [0, 1] with a standard deviation of 1/4.
+    steps : int
+        Iterations; two network calls each.
+    gains : sequence of float
+        Scalars to choose from; chosen on 1/f^2.5.
+    by : {"w2", "kl"}
+
+    Returns
+    -------
+    dict
+        no filter; fixed zones (0.9 and 0.8 beyond Table 4's radii, DFT); Table 4's own where it has this number of
+        iterations; the best scalar; ancestral predictor; DPM-Solver++(2M), the last two at equal network calls.
+
+    Notes
+    -----
+    Source: TDAS-12, Table 4 and Fig. 1.
+    """
+    high, low = reversed(PAPER[size]["sigma"])
+    ring = rings(size, "dft", most=150)
+    data = RingData(ring, power_law(ring, 2.0, 1 / 16), (high, low))
+    steeper = RingData(ring, power_law(ring, 2.5, 1 / 16), (high, low))
+
+    def pc(of: RingData, mask: Tensor | None = None, **named: Any) -> float:
+        filt = IDENTITY if mask is None else of.filter(mask)
+        return _distance(of, of.run("pc", steps, filt, corrector_snr=PAPER[size]["snr"], **named), by)
+
+    ones = torch.ones_like(data.variance)
+    found = {
+        "no filter": pc(data),
+        "λ = 0.9, 0.8": pc(data, _on_rings(ring, size, (0.9, 0.8), TABLE_RADII)),
+    }
+    if steps in PAPER[size]["table"]:
+        found["Table 4"] = pc(data, _on_rings(ring, size, PAPER[size]["table"][steps], TABLE_RADII))
+    best = min(gains, key=lambda g: pc(steeper, g * ones))
+    found["one scalar"] = pc(data, best * ones)
+    found["ancestral predictor"] = pc(data, predictor="ancestral")
+    found["2M"] = _distance(data, data.run("dpmpp_2m", 2 * steps), by)
+    return found
+
+
+def conditioning(
+    power: Tensor, frequency: Tensor, size: int, sigma: float, alphas: Sequence[float]
+) -> dict[str, float]:
+    """Condition numbers of the noisy data's covariance, before and after preconditioning.
+
+    Parameters
+    ----------
+    power : Tensor, shape (n,)
+        Radial spectrum of images in [-1, 1], orthonormal DFT, without the zero frequency.
+    frequency : Tensor, shape (n,)
+    size : int
+        Pixels along a side: PDS' logarithm is of the plain DFT's power.
+    sigma : float
+    alphas : sequence of float
+        PDS' softening.
+
+    Returns
+    -------
+    dict
+        Largest over smallest of (power + sigma^2) / m^2, for m = 1 and for PDS' masks and their inverses.
+
+    Notes
+    -----
+    Source: PDS-10, section 2; PDS-5, Eq. 22.
+    """
+    noisy = power + sigma**2
+    found = {"none": float(noisy.max() / noisy.min())}
+    for alpha in alphas:
+        mask = pds_gains(power, size, alpha)
+        for name, m in ((f"M, α = {alpha:g}", mask), (f"M⁻¹, α = {alpha:g}", 1 / mask)):
+            values = noisy / m**2
+            found[name] = float(values.max() / values.min())
+    return found
+
+
+def pds_gains(power: Tensor, size: int, alpha: float) -> Tensor:
+    """PDS' data-driven gains on a radial spectrum: images in [0, 1], plain DFT, the mean grey of 1/2 as its maximum.
+
+    Notes
+    -----
+    Source: PDS-5, Eq. 22.
+    """
+    plain = torch.cat((torch.tensor([(size**2 / 2) ** 2]).to(power), power * size**2 / 4))
+    return filters.pds_mask(plain[None], alpha)[0, 1:]
+
+
+def limit(m: float, drift: bool, steps: int, *, moves: bool) -> float:
+    """Variance of the output over that of white data, where all noise is scaled by m.
+
+    Parameters
+    ----------
+    m : float
+    drift : bool
+        Whether m^2 multiplies the score, as in PDS, or not, as in TDAS.
+    steps : int
+    moves : bool
+        Langevin moves at one low noise level instead of the reverse diffusion from sigma = 50 to 0.01.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    Source: TDAS-9, PDS-3: the limits m^2 and m^2 / (2 m^2 - 1).
+    """
+    model = Gaussian(VE(0.01, 50), torch.ones(1, 1, dtype=torch.float64))
+    filt = filters.scalar(m, drift=drift)
+    if moves:
+        level = 0.75
+        times, target = torch.tensor([level, 0.0], dtype=torch.float64), 1 + level**2
+        eps = min(12 * target / steps, 0.5)  # six relaxation times in all, however many moves they are cut into
+        law = propagate(samplers.langevin, model, times, filt=filt, eps=eps, per_level=steps, denoise=False)
+        return float(law.variance) / target
+    law = propagate(samplers.predictor_corrector, model, geometric(model.schedule, steps), filt=filt, corrections=0)
+    return float(law.variance)
+
+
+class Estimate(NamedTuple):
+    """A mean over independent batches with half the width of its 95 % interval."""
+
+    mean: float
+    half: float
+
+
+def mixture(generator: torch.Generator, size: int = 16) -> GaussianMixture:
+    """A target that is not Gaussian: four components with means, spectra and weights of their own, score exact.
+
+    Notes
+    -----
+    Source: TDAS-9, PDS-9: does what holds on Gaussians hold beyond?
+    """
+    ring = rings(size)
+    index = torch.searchsorted(ring.squared, spectra.square_distance((size, size)))
+    exponents = (1.5, 2.0, 2.5, 3.0)
+    variances = torch.stack([power_law(ring, a, 0.05)[index] for a in exponents])[:, None]
+    rough = torch.randn((4, 1, size, size), generator=generator, dtype=torch.float64)
+    centres = from_basis(power_law(ring, 3.0, 0.1)[index].sqrt() * rough, "dct")
+    weights = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    return GaussianMixture(VE(0.02, 50), weights, centres, variances, basis="dct")
+
+
+@torch.no_grad()
+def on_mixture(
+    model: GaussianMixture, sample: Callable[[tuple[int, ...], int], Tensor], *, batches: int, batch: int
+) -> dict[str, Estimate]:
+    """How samples differ from the mixture, over independent batches.
+
+    Parameters
+    ----------
+    model : GaussianMixture
+    sample : callable
+        From a shape (B, 1, H, W) and a seed to samples.
+    batches, batch : int
+
+    Returns
+    -------
+    dict of Estimate
+        "low", "middle", "high": gamma in thirds of the frequencies, against the mixture's exact power.
+        "weights": half the sum of absolute differences between the components' weights; not zero for true samples.
+        "surprise": bits per pixel by which the samples are less (above 0) or more likely than as many true ones.
+
+    Notes
+    -----
+    Source: TDAS-7, TDAS-9.
+    """
+    size = model.shape[-1]
+    order = spectra.radius((size, size), "dct").flatten()[1:].argsort() + 1
+    bands = dict(zip(("low", "middle", "high"), order.chunk(3), strict=True))
+    exact = model.power.flatten()
+    seen: dict[str, list[float]] = {}
+    for k in range(batches):
+        shape = (batch, 1, size, size)
+        x, true = sample(shape, 1000 + k), model.sample(samplers.white_noise(500 + k, dtype=torch.float64)(shape))
+        power = to_basis(x.double(), model.basis).flatten(1).square().mean(0)
+        for name, band in bands.items():
+            seen.setdefault(name, []).append(float(power[band].sum() / exact[band].sum()))
+        shares, likely = model.evidence(x.double())
+        seen.setdefault("weights", []).append(float((shares - model.weights).abs().sum() / 2))
+        gap = float(model.evidence(true)[1] - likely) / math.log(2) / size**2
+        seen.setdefault("surprise", []).append(gap)
+    factor = 1.96 / math.sqrt(batches)
+    return {
+        name: Estimate(float(torch.tensor(v).mean()), factor * float(torch.tensor(v).std())) for name, v in seen.items()
+    }
+
+
+def drawing(
+    sampler: Callable[..., Any], model: GaussianMixture, steps: int, **named: Any
+) -> Callable[[tuple[int, ...], int], Tensor]:
+    """A sampler on a geometric grid of that many steps, as :func:`on_mixture` asks for it."""
+
+    def sample(shape: tuple[int, ...], seed: int) -> Tensor:
+        noise = samplers.white_noise(seed)
+        return samplers.last(sampler(model, shape, geometric(model.schedule, steps), noise=noise, **named))
+
+    return sample
+
+
+def _distance(data: RingData, law: Law, by: Distance) -> float:
+    return data.distance(law)[("w2", "kl").index(by)]
+
+
+def _on_rings(ring: Rings, size: int, lam: Sequence[float], r: Sequence[float]) -> Tensor:
+    """TDAS' zones as gains on rings."""
+    mask = torch.full_like(ring.squared, lam[-1])
+    for gain, radius in zip(reversed((1.0, *lam[:-1])), reversed(r), strict=True):
+        mask[ring.squared <= 2 * (radius * size) ** 2 * (1 + 1e-12)] = gain
+    return mask
