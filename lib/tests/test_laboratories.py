@@ -16,12 +16,20 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from fewsteps import data, widgets
+from fewsteps import data, theory, widgets
 from fewsteps import schedules as sch
+from fewsteps.errors import ParameterError
 from fewsteps.widgets.bundle import bundle
 
 pytestmark = pytest.mark.browser
-LABORATORIES = {"notebooks/01_wiener_evolution.html": "wiener", "notebooks/03_snr_trajectories.html": "snr"}
+LABORATORIES = {
+    "notebooks/01_wiener_evolution.html": "wiener",
+    "notebooks/03_snr_trajectories.html": "snr",
+    "notebooks/04_few_step_error.html": "few-step",
+}
+KINDS = {"wiener": widgets.WienerLab, "snr": widgets.SnrLab, "few-step": widgets.FewStepLab}
+# The choice whose every option is tried at both ends of every slider, because it changes what is computed.
+DECISIVE = {"wiener": "form", "snr": "form", "few-step": "sampler"}
 MEDIAN_MS, FIRST_DRAW_S = 50, 4
 
 # Move one slider through `count` positions; for each, wait for the redraw and the frame that shows it.
@@ -144,9 +152,10 @@ def test_every_choice_redraws_and_reset_goes_back(page, laboratory):
 def test_ends_of_every_slider_are_good_in_python_and_in_words(page, laboratory):
     """At both ends of every slider, in every form, Python would accept the traits and the text holds real numbers."""
     visited = laboratory(page)
-    kind = {"wiener": widgets.WienerLab, "snr": widgets.SnrLab}[LABORATORIES[page]]
+    kind, decisive = KINDS[LABORATORIES[page]], DECISIVE[LABORATORIES[page]]
     root = visited.page.locator(".fs-lab").first
-    forms = root.locator("input[type=radio][data-name=form]")
+    forms = root.locator(f"input[type=radio][data-name={decisive}]")
+    assert forms.count() > 1
     sliders = root.locator("input[type=range]")
     for k in range(forms.count()):
         forms.nth(k).check()
@@ -319,6 +328,35 @@ def luminance(colour):
 def contrast(a, b):
     bright, dark = sorted((luminance(a), luminance(b)), reverse=True)
     return (bright + 0.05) / (dark + 0.05)
+
+
+def test_the_page_shows_the_law_that_the_sampler_has(laboratory):
+    """TDAS-7, PDS-3: W2, KL and calls under the reader's hand, for every sampler, against one run of that sampler."""
+    visited = laboratory("notebooks/04_few_step_error.html")
+    root = visited.page.locator(".fs-lab").first
+
+    def changed(action):
+        drawn = root.get_attribute("data-draws")
+        action()
+        visited.page.wait_for_function("n => document.querySelector('.fs-lab').dataset.draws !== n", arg=drawn)
+
+    changed(lambda: root.get_by_label("CIFAR-10").check())
+    for name in theory.RIVALS:
+        option = root.locator(f"input[data-name=sampler][data-value={name}]")
+        if not option.is_checked():
+            changed(option.check)
+        lab = widgets.FewStepLab(**json.loads(root.get_attribute("data-traits")))
+        assert lab.spectrum == "cifar10" and lab.sampler == name
+        try:
+            law = lab.law(None)
+        except ParameterError:
+            assert "Drawn without a filter" in root.locator(".fs-summary").text_content()
+            law = lab.law()
+        w2, kl = lab.data().distance(law)
+        assert math.isclose(float(root.get_attribute("data-w2")), w2, rel_tol=1e-8)
+        assert math.isclose(float(root.get_attribute("data-kl")), kl, rel_tol=1e-6)
+        assert int(root.get_attribute("data-nfe")) == law.nfe
+    assert visited.trouble == []
 
 
 def test_the_page_computes_what_python_computes(laboratory):

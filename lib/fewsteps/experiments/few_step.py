@@ -83,7 +83,8 @@ def choose(
     Returns
     -------
     list of Choice
-        TDAS' automatic zones as printed and for amplitudes, the best scalar, the best zone, and gamma^(-1/2).
+        TDAS' automatic zones as printed, for amplitudes, and with the quantiles for a falling kappa; the best scalar,
+        the best zone, and gamma^(-1/2).
 
     Notes
     -----
@@ -92,11 +93,15 @@ def choose(
     gamma = data.run("pc", steps).variance[0] / data.variance
     index = torch.searchsorted(data.rings.squared, spectra.square_distance((size, size)))
     choices = []
-    for name, amplitude in (("TDAS, automatic as printed", False), ("TDAS, automatic for amplitudes", True)):
+    for name, rule in (
+        ("TDAS, as printed", {}),
+        ("TDAS, for amplitudes", {"amplitude": True}),
+        ("TDAS, quantiles .25 and .1", {"quantiles": (0.25, 0.1)}),
+    ):
         try:
-            zones = filters.tdas_zones(gamma[index], amplitude=amplitude)
+            zones = filters.tdas_zones(gamma[index], **rule)
         except ParameterError:
-            choices.append(Choice(name, "undefined: κ never rises to the quantiles", None))
+            choices.append(Choice(name, "undefined: κ never reaches the quantiles", None))
             continue
         words = " and ".join(f"λ = {lam:.3f} beyond r = {r:.3f}" for lam, r in zip(*zones, strict=True))
         choices.append(Choice(name, words, _on_rings(data.rings, size, zones.lam, zones.r)))
@@ -219,7 +224,7 @@ def pds_gains(power: Tensor, size: int, alpha: float) -> Tensor:
 
     Notes
     -----
-    Source: PDS-5, Eq. 22.
+    Source: PDS-5, Eq. 22; PDS-10.
     """
     plain = torch.cat((torch.tensor([(size**2 / 2) ** 2]).to(power), power * size**2 / 4))
     return filters.pds_mask(plain[None], alpha)[0, 1:]

@@ -45,7 +45,7 @@ class Filter:
 
     Notes
     -----
-    Source: TDAS-3, Eq. 4-5; PDS-1, Eq. 19.
+    Source: TDAS-3, Eq. 4-5; PDS-1, Eq. 19; PDS-2, Theorem 1; PDS-3 (`where`).
     """
 
     def __init__(

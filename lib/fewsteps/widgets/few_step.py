@@ -61,11 +61,12 @@ class FewStepLab(anywidget.AnyWidget):
         }
         # The last table of a set is the one reduced to the smaller size.
         table = {row["set"]: row for row in results.read("spectra")["rows"]}
-        self.spectra = {}
+        spectra = {}
         for name, label in SETS.items():
             frequency, power = (torch.tensor(table[name][key][1:]) for key in ("frequency", "power"))
             variance = theory.on_rings(self._rings, frequency, power, table[name]["exponent_of_mean"])
-            self.spectra[name] = {"label": label, "variance": [float(f"{float(v):.6g}") for v in variance]}
+            spectra[name] = {"label": label, "variance": [float(f"{float(v):.6g}") for v in variance]}
+        self.spectra = spectra  # in one piece: what changes inside a trait does not reach the page
 
     def data(self) -> theory.RingData:
         """The data that the controls describe."""

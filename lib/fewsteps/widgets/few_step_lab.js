@@ -5,7 +5,7 @@ import {
 } from "./law.js";
 
 const TRAITS = ["sampler", "T", "spectrum", "exponent", "lam", "r", "where", "drift", "distance"];
-const BUDGETS = [5, 7, 10, 14, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000];
+const BUDGETS = [5, 7, 10, 14, 20, 30, 50, 100, 200, 400, 1000];
 const WHERE = [["all", "all noise"], ["prior", "start"], ["predictor", "predictor"], ["corrector", "corrector"]];
 
 function render({ model, el }) {
@@ -42,11 +42,11 @@ function render({ model, el }) {
   ];
   const ratio = plot(on, {
     title: "Power of the output over power of the data, γ",
-    x: byFrequency, y: { label: "γ (1 is right)", domain: [0.1, 10], log: true }, series: lines,
+    x: byFrequency, y: { label: "γ (1 is right)", domain: [0, 2] }, series: lines,
   });
   const mean = plot(on, {
     title: "Mean of γ beyond a radius, κ",
-    x: { label: "radius r (heights)", domain: [0, 1] }, y: { label: "κ(r)", domain: [0.1, 10], log: true }, series: lines,
+    x: { label: "radius r (heights)", domain: [0, 1] }, y: { label: "κ(r)", domain: [0, 2] }, series: lines,
   });
   const spectrum = plot(on, {
     title: "Output and data by frequency",
@@ -55,8 +55,8 @@ function render({ model, el }) {
   });
   const far = plot(on, {
     title: "Distance to the data against network calls",
-    x: { label: "network calls (NFE)", domain: [5, 1000], log: true },
-    y: { label: "W₂ / rms of the data, or KL per pixel (nats)", domain: [1e-5, 10], log: true }, series: lines,
+    x: { label: "network calls (NFE)", domain: [5, 1200], log: true },
+    y: { label: "W₂ over rms, or KL (nats)", domain: [1e-5, 10], log: true }, series: lines,
   });
   const summary = summaryLine(on);
   root.append(

@@ -1,0 +1,177 @@
+"""What chapter 04 computes beyond single laws, against definitions and against each other."""
+
+import math
+
+import pytest
+import torch
+
+from fewsteps import denoisers, filters, samplers, spectra, theory
+from fewsteps import schedules as sch
+from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.experiments import few_step
+
+RINGS = theory.rings(16)
+LAW = theory.RingData(RINGS, theory.power_law(RINGS, 2.0, 0.25), (50.0, 0.02))
+
+
+def test_sweep_spends_what_it_says():
+    """TDAS-12, BASE-DPMS: steps, calls and distances of every row are those of one run; budgets are never exceeded."""
+    rows = few_step.sweep(LAW, (12, 24))
+    assert {row["key"] for row in rows} == set(theory.RIVALS)
+    for row in rows:
+        law = LAW.run(row["key"], row["steps"])
+        assert law.nfe == row["nfe"] <= 24
+        assert (row["w2"], row["kl"]) == LAW.distance(law)
+    w2 = {row["key"]: row["w2"] for row in rows if row["nfe"] > 20}
+    assert w2["dpmpp_2m"] < w2["heun"] < w2["reverse"] < w2["pc"]
+
+
+def test_distance_is_relative():
+    """TDAS-12: scaling an amplitude by 1 + e is at distance e; nothing is at distance 0."""
+    data = theory.law_of(denoisers.Gaussian(sch.VE(), LAW.variance[None]))
+    assert LAW.distance(data) == (0, 0)
+    scaled = theory.Law(data.mean, data.variance * 1.21)
+    assert LAW.distance(scaled)[0] == pytest.approx(0.1)
+    assert LAW.distance(scaled)[1] == pytest.approx((0.21 - math.log(1.21)) / 2)
+
+
+def test_chosen_filters_are_the_best_of_their_kind():
+    """TDAS-8: on the data they were chosen on, gamma^(-1/2) beats the zones, which beat or equal every scalar tried."""
+    gains, radii = [0.8, 0.85, 0.9, 0.95, 1.0], [0.0, 0.3]
+    choices = few_step.choose(LAW, 16, 20, gains=gains, radii=radii)
+    on_own = few_step.judge(choices, LAW, 20)
+    assert on_own["γ^(−1/2)"] < on_own["one scalar"] < on_own["no filter"]
+    scalars = [LAW.distance(LAW.run("pc", 20, LAW.filter(g * torch.ones(len(RINGS.count)))))[0] for g in gains]
+    assert on_own["one scalar"] == pytest.approx(min(scalars))
+    nfe = LAW.run("pc", 20).nfe
+    assert on_own[theory.RIVALS["ancestral"].label] == LAW.distance(LAW.run("ancestral", nfe))[0]
+    by_name = {choice.name: choice for choice in choices}
+    assert by_name["TDAS, as printed"].mask is None and on_own["TDAS, as printed"] is None
+    zones = by_name["TDAS, quantiles .25 and .1"]
+    index = torch.searchsorted(RINGS.squared, spectra.square_distance((16, 16)))
+    ratio = (LAW.run("pc", 20).variance[0] / LAW.variance)[index]
+    built = filters.tdas_auto(ratio, quantiles=(0.25, 0.1))
+    assert torch.equal(zones.mask[index], built.frequency.exact)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_resolution_uses_the_papers_settings(size):
+    """TDAS-12: no filter, Table 4 and the scalar are runs of the sampler at the paper's levels and corrector."""
+    steps = {32: 50, 64: 132}[size]
+    found = few_step.resolution(size, steps, gains=[0.95, 1.0])
+    ring = theory.rings(size, "dft", most=150)
+    high = {32: 50.0, 64: 90.0}[size]
+    data = theory.RingData(ring, theory.power_law(ring, 2.0, 1 / 16), (high, 0.01))
+    snr = {32: 0.16, 64: 0.17}[size]
+    assert found["no filter"] == data.distance(data.run("pc", steps, corrector_snr=snr))[0]
+    gains = {32: (0.892, 0.798), 64: (0.877, 0.782)}[size]
+    mask = torch.where(ring.squared.sqrt() <= math.sqrt(2) * 0.4 * size, 1.0, gains[0]).double()
+    mask[ring.squared.sqrt() > math.sqrt(2) * 0.455 * size] = gains[1]
+    expected = data.distance(data.run("pc", steps, data.filter(mask), corrector_snr=snr))[0]
+    assert found["Table 4"] == pytest.approx(expected, rel=1e-6)
+    assert found["one scalar"] <= found["no filter"]
+    assert "Table 4" not in few_step.resolution(size, 10, gains=[1.0])
+
+
+def test_conditioning_by_hand():
+    """PDS-10: condition numbers of (S + sigma^2) / m^2, with PDS' mask written out."""
+    power = torch.tensor([4.0, 1.0, 0.01], dtype=torch.float64)
+    found = few_step.conditioning(power, torch.tensor([0.1, 0.2, 0.4]), 8, 0.1, (5,))
+    noisy = power + 0.01
+    assert found["none"] == pytest.approx(4.01 / 0.02)
+    log = torch.log1p(power * 64 / 4)
+    m = (log / math.log1p(32.0**2) + 4) / 5
+    values = noisy / m**2
+    assert found["M, α = 5"] == pytest.approx(float(values.max() / values.min()))
+    values = noisy * m**2
+    assert found["M⁻¹, α = 5"] == pytest.approx(float(values.max() / values.min()))
+    flat = few_step.conditioning(torch.ones(5).double(), torch.ones(5), 8, 1.0, (1,))
+    assert flat == {"none": 1, "M, α = 1": 1, "M⁻¹, α = 1": 1}
+
+
+def test_relaxation_is_the_condition_number():
+    """PDS-10: a Langevin move's slowest factor, with the largest stable step, falls behind in that very proportion."""
+    v = torch.tensor([[4.0, 1.0, 0.04]], dtype=torch.float64)
+    model = denoisers.Gaussian(sch.VE(0.1, 1), v)
+    level, times = 0.1, torch.tensor([0.1, 0.0], dtype=torch.float64)
+    total = v + level**2
+    eps = float(total.min())  # the fastest frequency moves by one half
+    moves = 3
+    law = theory.propagate(samplers.langevin, model, times, eps=min(eps, 0.0399), per_level=moves, denoise=False)
+    a = min(eps, 0.0399)
+    keep = (1 - a / (2 * total)) ** 2
+    expected = keep**moves * level**2 + a * sum(keep**k for k in range(moves))
+    assert (law.variance - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("m", [0.9, 1.2])
+def test_limits(m):
+    """TDAS-9, PDS-3: with 600 steps each kind of move is within 3 % of its own limit, and of no other."""
+    goals = {(True, False): m**2, (True, True): 1.0, (False, False): m**2, (False, True): m**2 / (2 * m**2 - 1)}
+    for (moves, drift), goal in goals.items():
+        value = few_step.limit(m, drift, 600, moves=moves)
+        assert value == pytest.approx(goal, rel=0.03)
+        assert all(abs(value / other - 1) > 0.1 for other in goals.values() if abs(other / goal - 1) > 0.2)
+
+
+def test_langevin_moves_inside_ddpm_keep_the_law():
+    """PDS-11: preconditioned corrector moves between DDPM's steps bring few-step DDPM nearer to its data."""
+    vp = sch.VPLinear()
+    v = theory.power_law(RINGS, 1.0, 0.5)[None]
+    model, weights = denoisers.Gaussian(vp, v), RINGS.count[None]
+    data = theory.law_of(model)
+    mask = 1 + 0.5 * (RINGS.squared < 20)[None].double()
+    filt = filters.Filter(space=mask, where={"corrector"}, drift=True)
+    far = []
+    for corrections in (0, 4):
+        law = theory.propagate(
+            samplers.predictor_corrector, model, sch.geometric(vp, 15), weights=weights, predictor="ddpm",
+            corrections=corrections, filt=filt if corrections else filters.IDENTITY, corrector_snr=0.1,
+        )  # fmt: skip
+        far.append(theory.frechet(law, data, weights=weights))
+    assert far[1] < 0.25 * far[0]
+
+
+def test_mixture_is_judged_fairly():
+    """TDAS-9: true samples show no difference, within five standard errors; spoilt ones show what was done to them."""
+    model = few_step.mixture(torch.Generator().manual_seed(1), size=8)
+
+    def true(shape, seed):
+        return model.sample(samplers.white_noise(seed, dtype=torch.float64)(shape))
+
+    seen = few_step.on_mixture(model, true, batches=12, batch=128)
+    for band in ("low", "middle", "high"):
+        assert abs(seen[band].mean - 1) < 5 / 1.96 * seen[band].half
+    assert abs(seen["surprise"].mean) < 5 / 1.96 * seen["surprise"].half
+    louder = few_step.on_mixture(model, lambda shape, seed: 1.1 * true(shape, seed), batches=12, batch=128)
+    assert louder["high"].mean == pytest.approx(1.21 * seen["high"].mean)
+    assert louder["surprise"].mean > 0
+    first = model._means.exact[:1]
+    one = few_step.on_mixture(
+        model,
+        lambda shape, seed: denoisers.exact.from_basis(first.expand(shape), "dct"),
+        batches=2,
+        batch=16,
+    )
+    assert one["weights"].mean == pytest.approx(0.6, abs=0.01)  # all samples lie at the component that should have .4
+    drawn = few_step.drawing(samplers.ddim, model, 3)
+    assert torch.equal(drawn((2, 1, 8, 8), 5), drawn((2, 1, 8, 8), 5))
+
+
+def test_rivals_refuse_in_a_sentence():
+    with pytest.raises(ParameterError, match="sampler must be one of reverse"):
+        LAW.run("euler", 5)
+    with pytest.raises(ParameterError, match="nfe must be an integer of at least 1"):
+        theory.steps_for("pc", 0)
+    with pytest.raises(ShapeError, match="one entry per ring"):
+        theory.RingData(RINGS, torch.ones(3), (1.0, 0.1))
+
+
+def test_measured_spectra_on_rings():
+    """SD-1: at measured frequencies the measured power, between them their geometric mean, beyond them the law."""
+    frequency = torch.tensor([0.1, 0.2, 0.4], dtype=torch.float64)
+    power = torch.tensor([8.0, 2.0, 0.5], dtype=torch.float64)
+    at = theory.Rings(torch.zeros(5), torch.tensor([0.05, 0.1, 0.2 * math.sqrt(2), 0.4, 0.6]).double(), torch.ones(5))
+    found = theory.on_rings(at, frequency, power, 3.0)
+    expected = torch.tensor([8.0, 8.0, 1.0, 0.5, 0.5 / 1.5**3]).double()
+    assert (found / expected - 1).abs().max() < 1e-6
