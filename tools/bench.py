@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
-import diffusers
 import numpy as np
 import pywt
 import scipy.fft
 import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
 from fewsteps import denoisers, filters, samplers, schedules, spectra, transforms
 
@@ -120,10 +123,10 @@ def steps() -> list[tuple[str, str, Callable[[], object], Callable[[], object]]]
     times = torch.cat((torch.arange(981, 0, -20), torch.zeros(1))).double()
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     model = denoisers.FromEps(lambda x, t: x, schedule)
-    pairs = (
-        ("ddim", {}, diffusers.DDIMScheduler(clip_sample=False)),
-        ("ddpm", {}, diffusers.DDPMScheduler(clip_sample=False)),
-        ("dpmpp_2m", {}, diffusers.DPMSolverMultistepScheduler(timestep_spacing="leading")),
+    pairs: tuple[tuple[str, dict, Any], ...] = (
+        ("ddim", {}, DDIMScheduler(clip_sample=False)),
+        ("ddpm", {}, DDPMScheduler(clip_sample=False)),
+        ("dpmpp_2m", {}, DPMSolverMultistepScheduler(timestep_spacing="leading")),
     )
     rows = []
     for name, named, scheduler in pairs:
@@ -138,7 +141,7 @@ def steps() -> list[tuple[str, str, Callable[[], object], Callable[[], object]]]
             state = x
             with torch.no_grad():
                 for t in scheduler.timesteps:
-                    state = scheduler.step(state, t, state).prev_sample
+                    state = scheduler.step(state, t, state, return_dict=False)[0]
 
         rows.append((f"{name}, 50 steps {shape}", f"diffusers.{type(scheduler).__name__}"[:28], ours, theirs))
     return rows

@@ -93,13 +93,13 @@ def choose(
     gamma = data.run("pc", steps).variance[0] / data.variance
     index = torch.searchsorted(data.rings.squared, spectra.square_distance((size, size)))
     choices = []
-    for name, rule in (
-        ("TDAS, as printed", {}),
-        ("TDAS, for amplitudes", {"amplitude": True}),
-        ("TDAS, quantiles .25 and .1", {"quantiles": (0.25, 0.1)}),
+    for name, quantiles, amplitude in (
+        ("TDAS, as printed", (0.75, 0.9), False),
+        ("TDAS, for amplitudes", (0.75, 0.9), True),
+        ("TDAS, quantiles .25 and .1", (0.25, 0.1), False),
     ):
         try:
-            zones = filters.tdas_zones(gamma[index], **rule)
+            zones = filters.tdas_zones(gamma[index], quantiles=quantiles, amplitude=amplitude)
         except ParameterError:
             choices.append(Choice(name, "undefined: κ never reaches the quantiles", None))
             continue

@@ -72,7 +72,11 @@ class Filter:
             raise ShapeError(
                 "frequency must be even for the DFT, m(-k) = m(k): the real part of M z is what an even mask gives."
             )
-        shapes = {tuple(m.exact.shape[-2:]) for m in (self.frequency, self.space) if m is not None and m.exact.ndim}
+        shapes = {
+            (m.exact.shape[-2], m.exact.shape[-1])
+            for m in (self.frequency, self.space)
+            if m is not None and m.exact.ndim
+        }
         if len(shapes) > 1:
             raise ShapeError(f"frequency and space must have one size, not {' and '.join(map(str, sorted(shapes)))}.")
         self._shape = shapes.pop() if shapes else None
@@ -278,10 +282,10 @@ class Filter:
 def _places(where: Iterable[Place] | None) -> frozenset[Place] | None:
     if where is None:
         return None
-    places = frozenset([where] if isinstance(where, str) else where)
+    places = frozenset((where,) if isinstance(where, str) else where)
     if not places or not places <= set(PLACES):
         raise ParameterError(f"where must name at least one of {', '.join(PLACES)}, not {sorted(places)}.")
-    return places
+    return frozenset(place for place in PLACES if place in places)
 
 
 def _mask(name: str, mask: Tensor | None, *, scalar: bool = False) -> Resident | None:

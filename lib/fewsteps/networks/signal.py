@@ -39,6 +39,8 @@ class SignalNet(nn.Module):
     Source: SD-2, Example 1.
     """
 
+    pace: Tensor
+
     def __init__(
         self, length: int, width: int, copies: int = 1, *, times: int = 32, generator: torch.Generator | None = None
     ) -> None:

@@ -88,10 +88,10 @@ def dpmpp_2m(
     Source: BASE-DPMS.
     """
     walk = Walk("dpmpp_2m", model, start, times, noise, filt, cond)
-    x, before, width_before = walk.start, None, None
+    x, before, width_before = walk.start, None, 1.0
     for step in walk:
         x0_hat = walk.mean(x, step.t)
-        direction, width = x0_hat, None
+        direction, width = x0_hat, 1.0
         if not step.to_data:
             width = -_log(step.shrink)  # growth of log(alpha / sigma)
             if before is not None:
