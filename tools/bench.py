@@ -118,10 +118,9 @@ def noises() -> list[tuple[str, str, Callable[[], object], Callable[[], object]]
 
 def steps() -> list[tuple[str, str, Callable[[], object], Callable[[], object]]]:
     """50 steps of a sampler around a network that costs nothing, against diffusers' scheduler around the same."""
-    count, shape = 50, (64, 3, 32, 32)
+    count = 50
     schedule = schedules.Discrete.linear(1000)
     times = torch.cat((torch.arange(981, 0, -20), torch.zeros(1))).double()
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     model = denoisers.FromEps(lambda x, t: x, schedule)
     pairs: tuple[tuple[str, dict, Any], ...] = (
         ("ddim", {}, DDIMScheduler(clip_sample=False)),
@@ -129,21 +128,23 @@ def steps() -> list[tuple[str, str, Callable[[], object], Callable[[], object]]]
         ("dpmpp_2m", {}, DPMSolverMultistepScheduler(timestep_spacing="leading")),
     )
     rows = []
-    for name, named, scheduler in pairs:
-        noise = samplers.white_noise(0)
+    for shape in ((4, 3, 32, 32), (64, 3, 32, 32)):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        for name, named, scheduler in pairs:
+            noise = samplers.white_noise(0)
 
-        def ours(name=name, named=named, noise=noise):
-            with torch.no_grad():
-                samplers.last(getattr(samplers, name)(model, x, times, noise=noise, **named))
+            def ours(name=name, named=named, noise=noise, x=x):
+                with torch.no_grad():
+                    samplers.last(getattr(samplers, name)(model, x, times, noise=noise, **named))
 
-        def theirs(scheduler=scheduler):
-            scheduler.set_timesteps(count)
-            state = x
-            with torch.no_grad():
-                for t in scheduler.timesteps:
-                    state = scheduler.step(state, t, state, return_dict=False)[0]
+            def theirs(scheduler: Any = scheduler, x=x):
+                scheduler.set_timesteps(count)
+                state = x
+                with torch.no_grad():
+                    for t in scheduler.timesteps:
+                        state = scheduler.step(state, t, state, return_dict=False)[0]
 
-        rows.append((f"{name}, 50 steps {shape}", f"diffusers.{type(scheduler).__name__}"[:28], ours, theirs))
+            rows.append((f"{name}, 50 steps {shape}", f"diffusers.{type(scheduler).__name__}"[:28], ours, theirs))
     return rows
 
 

@@ -4,7 +4,8 @@ A laboratory is one class here and one self-contained front-end module, composed
 mathematics runs in the browser in both worlds; with a kernel the traits reach Python as well.
 """
 
+from fewsteps.widgets.bias import BiasLab
 from fewsteps.widgets.few_step import FewStepLab
 from fewsteps.widgets.labs import SnrLab, WienerLab
 
-__all__ = ["FewStepLab", "SnrLab", "WienerLab"]
+__all__ = ["BiasLab", "FewStepLab", "SnrLab", "WienerLab"]
