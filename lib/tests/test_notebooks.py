@@ -19,6 +19,8 @@ RUNS = {
         "-p profile fast",
         "profile must be one of smoke, cpu, gpu",
     ),
+    "lam of 0": ("04_few_step_error", "-p lam 0", "lam must be a number above 0"),
+    "unknown sampler": ("04_few_step_error", "-p sampler euler", "sampler must be one of reverse, ancestral"),
     "exponent NaN": ("01_wiener_evolution", "-p exponent nan", "exponent must be a number of at least 0 and at most 4"),
 }
 
