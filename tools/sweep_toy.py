@@ -20,8 +20,13 @@ def settings() -> list[Setting]:
     """The grid of the page, and the paper's two widths on signals that are longer than the small one is wide."""
     grid = itertools.product((16, 64, 256, 1024), (3, 5), ("eps", "x0"), ("fixed", "random"))
     main = [Setting(width=w, majority=m, prediction=p, phase=f) for w, m, p, f in grid]
-    longer = [replace(Setting(width=w, length=n), majority=m) for n in (64, 128) for w in (64, 1024) for m in (3, 5)]
-    return [*main, *longer]
+    spread = [replace(Setting(width=w, length=n), majority=m) for n in (64, 128) for w in (64, 1024) for m in (3, 5)]
+    # Added after the rows above had been seen, for those that lose the rare frequency: is it unfinished training?
+    trained = [
+        Setting(width=w, prediction=p, phase=f, iterations=16000)
+        for w, p, f in ((64, "eps", "fixed"), (64, "x0", "fixed"), (1024, "x0", "fixed"), (1024, "eps", "random"))
+    ]
+    return [*main, *spread, *trained]
 
 
 def main() -> None:

@@ -318,8 +318,12 @@ def _at_least_single(x: Tensor) -> Tensor:
 
 def _exactly(transform: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply `transform` in single precision or better, whatever autocast would do, and return to the dtype of `x`."""
-    with torch.autocast(x.device.type, enabled=False):
-        return transform(_at_least_single(x)).to(x.dtype)
+    kind = x.device.type
+    # Entering the context costs as much as a small transform, so only where there is something to switch off.
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            return transform(_at_least_single(x)).to(x.dtype)
+    return transform(_at_least_single(x)).to(x.dtype)
 
 
 def _dct(x: Tensor) -> Tensor:

@@ -212,7 +212,7 @@ def test_a_rerun_has_the_form_of_the_table(table):
 def test_the_table_is_consistent_with_itself(table):
     """SD-2: no signal is two things at once, what is clipped stays in range, and nothing is not a number."""
     for r in table:
-        assert r["samples"] == 300 and r["seeds"] == 5 and r["iterations"] == 4000
+        assert r["samples"] == 300 and r["seeds"] == 5 and r["iterations"] in (4000, 16000)
         assert len(r["mean_magnitude"]) == r["length"] // 2 + 1
         for m, rare in zip(r["majority_recovered"], r["minority_recovered"], strict=True):
             assert min(m, rare) >= 0 and m + rare <= 1 + 1e-4

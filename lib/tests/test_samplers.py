@@ -340,6 +340,7 @@ def test_a_broken_model_is_named_with_its_iteration(name):
         ("analytic", filters.scalar(0.9, drift=True), "no score term"),
         ("langevin", filters.scalar(0.9).at("predictor"), "cannot filter noise at predictor"),
         ("ve_ancestral", filters.scalar(0.9).at("prior", "corrector"), "cannot filter noise at corrector"),
+        ("predictor_corrector", filters.scalar(0.9, drift=True).at("prior"), "nothing to act on at the start"),
         ("ddim, eta .5", filters.tdas((16, 16), 0.5, 0.2), r"shape \(..., 16, 16\), not \(2, 1, 8, 8\)"),
     ],
 )
@@ -359,26 +360,59 @@ def test_a_given_start_is_not_filtered_in_silence():
     assert torch.equal(everywhere, injected)
 
 
-def test_nothing_in_a_loop_waits_for_the_device(monkeypatch):
-    """Reading a number from a device tensor is what stalls a GPU: the states of no sampler are read inside a loop."""
-    read = []
-    for name in ("item", "__float__", "__int__", "__bool__", "tolist", "__index__"):
-        real = getattr(torch.Tensor, name)
+@pytest.mark.parametrize("name", EVERY)
+def test_nothing_in_a_loop_waits_for_the_device(name):
+    """On the meta device there are no numbers, and reading one raises: filters, NaN watch and all read none."""
+    sampler, schedule, _ = EVERY[name]
+    filt = filters.tdas((8, 8), 0.9, 0.3)
+    if name in ("ddim", "heun", "dpmpp_2m"):
+        filt = filt.at("prior")
+    elif name in ("langevin", "predictor_corrector", "ve_ancestral"):
+        filt = filt.at(drift=True)
 
-        def spy(self, *args, _real=real, _name=name):
-            if self.device.type == "meta" or self.numel() > 1 or self.requires_grad:
-                read.append(_name)
-            return _real(self, *args)
+    def source(shape):
+        return torch.empty(shape, device="meta")
 
-        monkeypatch.setattr(torch.Tensor, name, spy)
+    def walk(model):
+        times = sch.geometric(schedule, 6)
+        steps = sampler(model, SHAPE, times, noise=source, filt=filt)
+        return [step.x for step in itertools.islice(steps, 5)]  # after the last one the watch may be read
 
-    class Device(torch.Tensor):
-        """Says that it lies on a device, so that the samplers take the path of one."""
+    states = walk(gaussian(schedule))
+    assert len(states) == 5 and all(x.device.type == "meta" for x in states)
 
-    for name, (sampler, schedule, _) in EVERY.items():
-        times = sch.geometric(schedule, 4)
-        start = white(*SHAPE).requires_grad_()  # every state depends on it, and so carries the mark
-        monkeypatch.setattr("fewsteps.samplers.walk.Walk._watch", lambda self, x: None)
-        read.clear()
-        sam.last(sampler(gaussian(schedule), start, times, noise=noise()))
-        assert [r for r in read if r != "tolist"] == [], name  # the times are a list before the loop begins
+    class Reads(Counted):
+        def mean(self, x, t, cond=None):
+            return super().mean(x, t) * float(x.sum())
+
+    with pytest.raises(RuntimeError, match="meta"):
+        walk(Reads(gaussian(schedule)))
+
+
+def test_edges_of_grids_and_of_precision():
+    """What a review found: the last injection of a grid that does not reach 0, half precision at large noise."""
+    times = sch.uniform(VP, 4)[:-1]
+    free, capped = (
+        list(
+            sam.analytic(
+                gaussian(VP), white(*SHAPE, seed=9), times, noise=noise(1), eps_power=torch.full((3,), 0.5), **named
+            )
+        )
+        for named in ({}, {"last_spread": 0.0})
+    )
+    assert torch.equal(free[1].x, capped[1].x)
+    assert not torch.equal(free[2].x, capped[2].x)
+    large = sch.VE(0.01, 1348)
+    half = sam.last(
+        sam.predictor_corrector(
+            gaussian(large), SHAPE, sch.geometric(large, 20), noise=sam.white_noise(0, dtype=torch.float16)
+        )
+    )
+    assert half.dtype == torch.float16 and bool(torch.isfinite(half).all())
+    points = denoisers.Empirical(VE, white(5, *SHAPE[1:]))
+    assert points.mean(white(*SHAPE).half(), 1.0).dtype == torch.float16
+    pixelwise = sch.PixelAware(torch.rand(1, 8, 8).double().clamp_min(0.01), 20.0)
+    field = denoisers.FromX0(lambda x, t: x, pixelwise)
+    with pytest.raises(ParameterError, match="one noise level for the whole image"):
+        sam.last(sam.langevin(field, SHAPE, sch.uniform(pixelwise, 3), noise=noise()))
+    assert sam.last(sam.ddpm(field, SHAPE, sch.uniform(pixelwise, 3), noise=noise())).shape == SHAPE

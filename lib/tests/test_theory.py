@@ -145,6 +145,17 @@ def test_any_linear_model_may_be_asked_and_no_other():
             theory.propagate(sam.ddpm, wrong, times, shape=(8, 8), basis=basis)
 
 
+def test_propagate_looks_through_what_was_fixed_beforehand_and_through_no_grad():
+    """A partial sampler is the sampler, its mean-field steps included; and readers sample under no_grad."""
+    model, times = gaussian(VE), sch.geometric(VE, 6)
+    fixed = partial(sam.predictor_corrector, predictor="ancestral", corrections=2)
+    with torch.no_grad():
+        law = theory.propagate(fixed, model, times, corrector_snr=0.1)
+    named = {"predictor": "ancestral", "corrections": 2, "corrector_snr": 0.1}
+    same = theory.propagate(sam.predictor_corrector, model, times, **named)
+    assert torch.equal(law.variance, same.variance) and not law.exact
+
+
 def test_mean_field_steps_agree_with_the_law_they_lead_to():
     """BASE-VE-PC: run on the steps of one law, the norms of that law give those steps again."""
     model, times = gaussian(VE, mean=0.5), sch.geometric(VE, 10)
@@ -245,6 +256,7 @@ def test_distances():
     empty = theory.Law(a.mean, torch.zeros(shape).double(), "dct")
     assert theory.kl(empty, a) == math.inf == theory.kl(a, empty)
     assert theory.frechet(a, empty) > 0
+    assert theory.kl(theory.dense(empty), one) == math.inf == theory.kl(one, theory.dense(empty))
     with pytest.raises(ShapeError, match="one shape"):
         theory.kl(a, theory.Law(a.mean[:2], a.variance[:2], "dct"))
     with pytest.raises(ShapeError, match="one basis"):
@@ -290,5 +302,11 @@ def test_what_propagate_refuses():
         theory.propagate(sam.ve_ancestral, model, sch.geometric(VE, 3), filt=other)
     with pytest.raises(ParameterError, match="shape must be given"):
         theory.propagate(sam.ddim, denoisers.FromX0(lambda x, t: x, VE), sch.geometric(VE, 3))
+    small, grid = gaussian(VE), sch.geometric(VE, 3)
+    with pytest.raises(ParameterError, match="corrector_snr is for"):
+        theory.propagate(sam.ddim, small, grid, corrector_snr=0.1)
+    for mean in (0.0, 0.3):
+        with pytest.raises(ParameterError, match="step_size must not depend on the state"):
+            theory.propagate(sam.predictor_corrector, gaussian(VE, mean=mean), grid, step_size=sam.snr_step())
     with pytest.raises(ParameterError, match="at most 1024"):
         theory.dense(theory.law_of(gaussian(VE, 64)))

@@ -294,7 +294,7 @@ class Empirical:
                 raise ParameterError("a schedule with one noise level per pixel has no empirical denoiser here.")
             alpha, sigma = alpha.flatten(1), sigma.flatten(1)
         # |x|^2 is the same for every sample and drops out of the softmax, and with it the largest rounding error.
-        closeness = flat @ samples.mT * alpha - alpha**2 * samples.square().sum(1) / 2
+        closeness = flat.to(samples.dtype) @ samples.mT * alpha - alpha**2 * samples.square().sum(1) / 2
         return torch.softmax(closeness / sigma**2, dim=1)
 
 

@@ -15,17 +15,31 @@ from fewsteps.errors import ParameterError
 from fewsteps.filters import IDENTITY
 from fewsteps.schedules import VE, geometric
 from fewsteps.theory import RIVALS, Law, RingData, Rings, calls_of, power_law, propagate, rings, steps_for
-from fewsteps.transforms import from_basis, to_basis
+from fewsteps.transforms import Basis, from_basis, to_basis
 
 Distance = Literal["w2", "kl"]
-# Number of iterations -> TDAS' Table 4 as printed, and the papers' noise levels, by size. Data in [0, 1].
+# By size, for data in [0, 1]: the papers' noise levels and corrector, and TDAS' Table 4 as printed, from the number of
+# iterations to gains and radii. At 256 px (LSUN, church) the paper itself samples with the row of the DCT.
 PAPER = {
-    32: {"sigma": (0.01, 50.0), "snr": 0.16, "table": {50: (0.892, 0.798), 100: (0.948, 0.895), 200: (0.984, 0.967)}},
-    64: {"sigma": (0.01, 90.0), "snr": 0.17, "table": {132: (0.877, 0.782)}},
-    256: {"sigma": (0.01, 378.0), "snr": 0.075, "table": {400: (0.921, 0.873)}},
-    1024: {"sigma": (0.01, 1348.0), "snr": 0.15, "table": {100: (0.955, 0.878)}},
+    32: {
+        "sigma": (0.01, 50.0),
+        "snr": 0.16,
+        "dft": {
+            50: ((0.892, 0.798), (0.400, 0.455)),
+            100: ((0.948, 0.895), (0.400, 0.455)),
+            200: ((0.984, 0.967), (0.400, 0.455)),
+        },
+    },
+    64: {"sigma": (0.01, 90.0), "snr": 0.17, "dft": {132: ((0.877, 0.782), (0.398, 0.456))}},
+    256: {
+        "sigma": (0.01, 378.0),
+        "snr": 0.075,
+        "dft": {400: ((0.921, 0.873), (0.400, 0.455))},
+        "dct": {400: ((0.591, 0.511), (0.781, 0.862))},
+    },
+    1024: {"sigma": (0.01, 1348.0), "snr": 0.15, "dft": {100: ((0.955, 0.878), (0.400, 0.455))}},
 }
-TABLE_RADII = (0.400, 0.455)
+RADII = (0.400, 0.455)
 
 
 def sweep(data: RingData, budgets: Sequence[int], keys: Iterable[str] = RIVALS) -> list[dict[str, Any]]:
@@ -35,7 +49,8 @@ def sweep(data: RingData, budgets: Sequence[int], keys: Iterable[str] = RIVALS) 
     ----------
     data : RingData
     budgets : sequence of int
-        Network calls; a rival takes as many steps as they pay for, and the row says how many calls that is.
+        Network calls; a rival takes as many steps as they pay for, and the row says how many calls that is. Where they
+        do not pay for a single one, there is no row.
     keys : iterable of str
 
     Returns
@@ -49,7 +64,8 @@ def sweep(data: RingData, budgets: Sequence[int], keys: Iterable[str] = RIVALS) 
     """
     rows = []
     for key in keys:
-        for steps in dict.fromkeys(steps_for(key, nfe) for nfe in budgets):
+        paid = [steps_for(key, nfe) for nfe in budgets if calls_of(key, steps_for(key, nfe)) <= nfe]
+        for steps in dict.fromkeys(paid):
             w2, kl = data.distance(data.run(key, steps))
             rows.append({"key": key, "steps": steps, "nfe": calls_of(key, steps), "w2": w2, "kl": kl})
     return rows
@@ -64,19 +80,28 @@ class Choice(NamedTuple):
 
 
 def choose(
-    data: RingData, size: int, steps: int, *, gains: Sequence[float], radii: Sequence[float], by: Distance = "w2"
+    data: RingData,
+    size: int,
+    steps: int,
+    *,
+    gains: Sequence[float],
+    radii: Sequence[float],
+    basis: Basis = "dct",
+    by: Distance = "w2",
 ) -> list[Choice]:
     """Filters for the predictor-corrector with that many iterations, all chosen on one data set.
 
     Parameters
     ----------
     data : RingData
-        On all DCT rings of an image, none joined.
+        On all rings of an image, none joined.
     size : int
         Of that image.
     steps : int
     gains, radii : sequence of float
         The grid that the best scalar and the best zone are looked for on; radius 0 spares the mean alone.
+    basis : {"dct", "dft"}
+        Of the rings.
     by : {"w2", "kl"}
         What "best" means.
 
@@ -91,20 +116,7 @@ def choose(
     Source: TDAS-8, appendix A.2.
     """
     gamma = data.run("pc", steps).variance[0] / data.variance
-    index = torch.searchsorted(data.rings.squared, spectra.square_distance((size, size)))
-    choices = []
-    for name, quantiles, amplitude in (
-        ("TDAS, as printed", (0.75, 0.9), False),
-        ("TDAS, for amplitudes", (0.75, 0.9), True),
-        ("TDAS, quantiles .25 and .1", (0.25, 0.1), False),
-    ):
-        try:
-            zones = filters.tdas_zones(gamma[index], quantiles=quantiles, amplitude=amplitude)
-        except ParameterError:
-            choices.append(Choice(name, "undefined: κ never reaches the quantiles", None))
-            continue
-        words = " and ".join(f"λ = {lam:.3f} beyond r = {r:.3f}" for lam, r in zip(*zones, strict=True))
-        choices.append(Choice(name, words, _on_rings(data.rings, size, zones.lam, zones.r)))
+    choices = automatic(data, gamma, size, basis)
 
     def distance(mask: Tensor) -> float:
         return _distance(data, data.run("pc", steps, data.filter(mask)), by)
@@ -119,6 +131,43 @@ def choose(
         Choice("best zone of a grid", f"λ = {lam:.3f} beyond r = {r:.2f}", _on_rings(data.rings, size, (lam,), (r,)))
     )
     choices.append(Choice("γ^(−1/2)", "one gain per frequency", gamma.rsqrt()))
+    return choices
+
+
+def automatic(data: RingData, gamma: Tensor, size: int, basis: Basis) -> list[Choice]:
+    """TDAS' rule in three readings: as printed, with a root for amplitudes, with the quantiles for a falling kappa.
+
+    Parameters
+    ----------
+    data : RingData
+        On all rings of an image, none joined.
+    gamma : Tensor, shape (n,)
+        Power of the sampler's output over that of the data, on the rings.
+    size : int
+    basis : {"dct", "dft"}
+
+    Returns
+    -------
+    list of Choice
+
+    Notes
+    -----
+    Source: TDAS-8, appendix A.2 and A.3.
+    """
+    index = torch.searchsorted(data.rings.squared, spectra.square_distance((size, size), basis))
+    choices = []
+    for name, quantiles, amplitude in (
+        ("TDAS, as printed", (0.75, 0.9), False),
+        ("TDAS, for amplitudes", (0.75, 0.9), True),
+        ("TDAS, quantiles .25 and .1", (0.25, 0.1), False),
+    ):
+        try:
+            zones = filters.tdas_zones(gamma[index], basis, quantiles=quantiles, amplitude=amplitude)
+        except ParameterError:
+            choices.append(Choice(name, "undefined: κ never reaches the quantiles", None))
+            continue
+        words = " and ".join(f"λ = {lam:.3f} beyond r = {r:.3f}" for lam, r in zip(*zones, strict=True))
+        choices.append(Choice(name, words, _on_rings(data.rings, size, zones.lam, zones.r)))
     return choices
 
 
@@ -155,31 +204,35 @@ def resolution(size: int, steps: int, *, gains: Sequence[float], by: Distance = 
     -------
     dict
         no filter; fixed zones (0.9 and 0.8 beyond Table 4's radii, DFT); Table 4's own where it has this number of
-        iterations; the best scalar; ancestral predictor; DPM-Solver++(2M), the last two at equal network calls.
+        iterations, for the DFT and the DCT; the best scalar; the ancestral predictor with its corrector; VE
+        ancestral and DPM-Solver++(2M) at equal network calls. TDAS' automatic zones need every ring: :func:`choose`.
 
     Notes
     -----
     Source: TDAS-12, Table 4 and Fig. 1.
     """
-    high, low = reversed(PAPER[size]["sigma"])
-    ring = rings(size, "dft", most=150)
-    data = RingData(ring, power_law(ring, 2.0, 1 / 16), (high, low))
-    steeper = RingData(ring, power_law(ring, 2.5, 1 / 16), (high, low))
+    paper = PAPER[size]
+    high, low = reversed(paper["sigma"])
+
+    def images(exponent: float, basis: Basis = "dft") -> RingData:
+        ring = rings(size, basis, most=150)
+        return RingData(ring, power_law(ring, exponent, 1 / 16), (high, low))
 
     def pc(of: RingData, mask: Tensor | None = None, **named: Any) -> float:
         filt = IDENTITY if mask is None else of.filter(mask)
-        return _distance(of, of.run("pc", steps, filt, corrector_snr=PAPER[size]["snr"], **named), by)
+        return _distance(of, of.run("pc", steps, filt, corrector_snr=paper["snr"], **named), by)
 
+    data, steeper = images(2.0), images(2.5)
+    found = {"no filter": pc(data), "λ = 0.9, 0.8": pc(data, _on_rings(data.rings, size, (0.9, 0.8), RADII))}
+    for basis in ("dft", "dct"):
+        if steps in paper.get(basis, {}):
+            of = images(2.0, basis)
+            found[f"Table 4 ({basis.upper()})"] = pc(of, _on_rings(of.rings, size, *paper[basis][steps]))
     ones = torch.ones_like(data.variance)
-    found = {
-        "no filter": pc(data),
-        "λ = 0.9, 0.8": pc(data, _on_rings(ring, size, (0.9, 0.8), TABLE_RADII)),
-    }
-    if steps in PAPER[size]["table"]:
-        found["Table 4"] = pc(data, _on_rings(ring, size, PAPER[size]["table"][steps], TABLE_RADII))
     best = min(gains, key=lambda g: pc(steeper, g * ones))
     found["one scalar"] = pc(data, best * ones)
     found["ancestral predictor"] = pc(data, predictor="ancestral")
+    found["ancestral"] = _distance(data, data.run("ancestral", 2 * steps), by)
     found["2M"] = _distance(data, data.run("dpmpp_2m", 2 * steps), by)
     return found
 

@@ -236,6 +236,7 @@ def analytic(
     powers = eps_power.tolist() if isinstance(eps_power, Tensor) else [float(eps_power(t)) for t in walk.levels[:-1]]
     if not all(isinstance(step.alpha_t, float) for step in walk.intervals):
         raise ParameterError("analytic needs a schedule with one noise level for the whole image.")
+    injections = [k for k, step in enumerate(walk.intervals) if not step.to_data]
     x = walk.start
     for k, step in enumerate(walk):
         x0_hat = walk.mean(x, step.t)
@@ -244,7 +245,7 @@ def analytic(
         unknown = (step.sigma_t / step.alpha_t) ** 2 * (1 - powers[k])
         unknown = min(max(unknown, 0.0), 1.0) if clamp else unknown
         injected = math.sqrt(max(spread**2 + weight**2 * unknown, 0.0))
-        if last_spread is not None and k == len(powers) - 2:
+        if last_spread is not None and [k] == injections[-1:]:
             injected = min(injected, last_spread)
         x = mix(keep, x, weight, x0_hat)
         if not step.to_data:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from fewsteps.denoisers import Denoiser
@@ -74,6 +75,8 @@ def langevin(
     number("eps", eps, above=0)
     integer("per_level", per_level, least=1)
     walk = Walk("langevin", model, start, times, noise, filt, cond, injects=("corrector",), drift=True)
+    if not all(isinstance(step.sigma_t, float) for step in walk.intervals):
+        raise ParameterError("langevin needs a schedule with one noise level for the whole image.")
     levels = [(step.t, step.alpha_t, step.sigma_t) for step in walk.intervals]
     final = walk.intervals[-1]
     if not final.to_data:
@@ -160,7 +163,8 @@ def snr_step(corrector_snr: float = 0.16) -> StepSize:
     number("corrector_snr", corrector_snr, above=0)
 
     def step(gradient: Tensor, z: Tensor, move: int) -> Tensor:
-        norms = [v.flatten(1).norm(dim=1).mean() for v in (z, gradient)]
+        # In single precision at least: at the noise levels of large images the step exceeds what half precision holds.
+        norms = [v.flatten(1).to(torch.promote_types(v.dtype, torch.float32)).norm(dim=1).mean() for v in (z, gradient)]
         return 2 * (corrector_snr * norms[0] / norms[1]) ** 2
 
     return step

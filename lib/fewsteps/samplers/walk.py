@@ -249,6 +249,8 @@ def _refuse(name: str, filt: Filter, injects: Sequence[Place], drift: bool, *, d
             f"{name} has no score term for a filter's drift: use drift=False, or predictor_corrector, ve_ancestral or "
             "langevin."
         )
+    if filt.drift and filt.where == {"prior"}:
+        raise ParameterError("a filter's drift has nothing to act on at the start: use drift=False there.")
     if filt.where is None:
         if not injects:
             raise ParameterError(f'{name} injects no noise: filter its start alone, filt.at("prior"), or nothing.')

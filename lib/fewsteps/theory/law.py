@@ -140,6 +140,8 @@ def kl(p: Law, q: Law, *, weights: Tensor | None = None) -> float:
         total = float((w * terms).sum() / 2)
         return total if total == total else float("inf")
     a, b = _dense(p), _dense(q)
+    if min(float(torch.linalg.eigvalsh(m)[0]) for m in (a, b)) <= 0:
+        return float("inf")
     off = (p.mean - q.mean).flatten()
     solved = torch.linalg.solve(b, a)
     gap = torch.linalg.slogdet(b).logabsdet - torch.linalg.slogdet(a).logabsdet

@@ -12,6 +12,7 @@ asked for another one, give the whole Jacobian.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fewsteps.denoisers import Denoiser, Gaussian
-from fewsteps.errors import ParameterError
+from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.samplers import Step, predictor_corrector
 from fewsteps.theory.law import Law
@@ -82,6 +83,8 @@ def propagate(
     elif shape is None:
         raise ParameterError("shape must be given for a model that is not denoisers.Gaussian.")
     mixes = _mixes(filt, basis)
+    if isinstance(sampler, functools.partial) and not sampler.args:  # what was fixed beforehand counts as named
+        sampler, named = sampler.func, {**sampler.keywords, **named}
     if mixes and (len(shape) < 2 or max(shape[-2:]) > DENSE_MAX):
         raise ParameterError(
             f"filt mixes frequencies (a mask over pixels, or another basis than the data's {basis!r}), which is exact "
@@ -96,7 +99,9 @@ def propagate(
         sizes = mean_field_steps(model, times, filt=filt, weights=weights, **_taken(named))
         named["step_size"] = lambda gradient, z, move: sizes[move]
         note = "mean-field: the corrector's norms are replaced by their root mean squares"
-    named.pop("corrector_snr", None)
+        named.pop("corrector_snr", None)
+    elif "corrector_snr" in named:
+        raise ParameterError("corrector_snr is for predictor_corrector with corrections and without a step_size.")
     exact = copy.copy(filt)
     exact.noise = exact.apply  # M z itself, not a draw of the same law: its response is wanted
     n = math.prod(shape)
@@ -112,10 +117,20 @@ def propagate(
         *_, end = sampler(model, (copies, *shape), times, noise=noise, filt=exact, **named)
         return (to_basis(end.x, basis) if basis and not mixes else end.x), leaves, end.nfe
 
-    out, leaves, nfe = run(lambda wanted: torch.zeros(wanted, dtype=torch.float64))
-    summed = out.flatten(1).diagonal().sum() if mixes else out.sum()
-    responses = list(torch.autograd.grad(summed, leaves))
+    with torch.enable_grad():  # also inside no_grad, where samplers are run
+        try:
+            out, leaves, nfe = run(lambda wanted: torch.zeros(wanted, dtype=torch.float64))
+        except ShapeError as error:
+            if named.get("step_size") is None or note:
+                raise
+            raise ParameterError("step_size must not depend on the state: on draws of zero it is 0 / 0.") from error
+        summed = out.flatten(1).diagonal().sum() if mixes else out.sum()
+        responses = list(torch.autograd.grad(summed, leaves))
     mean = out[0].detach()
+    if not all(bool(torch.isfinite(response).all()) for response in responses):
+        raise ParameterError(
+            "the sampler's output has no finite response to its draws: a step_size must not depend on the state."
+        )
     if mixes:
         covariance = torch.zeros(n, n, dtype=torch.float64)
         for response in responses:

@@ -11,6 +11,7 @@ from fewsteps import results
 from fewsteps.widgets.bundle import HERE, bundle
 
 LENGTH = 32
+ITERATIONS = 4000
 WIDTHS = (16, 64, 256, 1024)
 FREQUENCIES = (3, 5)
 # The page draws up to 2. What diverged is kept beyond that, and no further.
@@ -44,7 +45,11 @@ class BiasLab(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
-        self._table = [row for row in results.read("frequency_bias")["rows"] if row["length"] == LENGTH]
+        self._table = [
+            row
+            for row in results.read("frequency_bias")["rows"]
+            if row["length"] == LENGTH and row["iterations"] == ITERATIONS
+        ]
         first = self._table[0]
         self.setting = {
             "length": LENGTH,

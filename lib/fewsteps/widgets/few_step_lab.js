@@ -89,7 +89,10 @@ function render({ model, el }) {
       return curves.get(name);
     };
     const plain = (name, steps) => remembered(`${name} ${steps}`, () => run(name, v, steps, ones, nowhere, false));
-    const along = (name) => remembered(`${distance} ${name}`, () => BUDGETS.map((nfe) => measure(plain(name, stepsFor(name, nfe)), v, count)));
+    // What not even one step fits into is left out.
+    const paid = (name, nfe, make) => (callsOf(name, stepsFor(name, nfe)) > nfe ? NaN : make(stepsFor(name, nfe)));
+    const along = (name) =>
+      remembered(`${distance} ${name}`, () => BUDGETS.map((nfe) => paid(name, nfe, (steps) => measure(plain(name, steps), v, count))));
 
     const steps = sampler === "langevin" ? Math.max(1, Math.floor(T / MOVES)) : T;
     const nfe = callsOf(sampler, steps);
@@ -111,7 +114,7 @@ function render({ model, el }) {
     mean.update(shown((g) => [radii, kappa(g, count)]), active ? r : null);
     spectrum.update({ data: [tail, v.slice(1)], plain: [tail, out.plain.slice(1)], filtered: out.filtered && [tail, out.filtered.slice(1)] }, null);
     const filteredAlong = active
-      ? BUDGETS.map((calls) => measure(run(sampler, v, stepsFor(sampler, calls), m, at, drift), v, count))
+      ? BUDGETS.map((calls) => paid(sampler, calls, (steps) => measure(run(sampler, v, steps, m, at, drift), v, count)))
       : null;
     far.update({
       plain: [BUDGETS, along(sampler)],

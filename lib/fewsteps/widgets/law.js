@@ -44,6 +44,7 @@ export function placement(sampler, where, drift) {
   const { places, drift: canDrift } = SAMPLERS[sampler];
   const name = SAMPLERS[sampler].name;
   if (drift && !canDrift) return { refused: `${name} has no score term for M Mᵀ to multiply.` };
+  if (drift && where === "prior") return { refused: "At the start there is no score for M Mᵀ to multiply." };
   if (where === "all" && !places.length) return { refused: `${name} injects no noise: only its start can be filtered.` };
   if (where !== "all" && where !== "prior" && !places.includes(where)) {
     return { refused: `${name} has no ${where} whose noise could be filtered.` };
