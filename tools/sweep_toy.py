@@ -22,9 +22,12 @@ def settings() -> list[Setting]:
     main = [Setting(width=w, majority=m, prediction=p, phase=f) for w, m, p, f in grid]
     spread = [replace(Setting(width=w, length=n), majority=m) for n in (64, 128) for w in (64, 1024) for m in (3, 5)]
     # Added after the rows above had been seen, for those that lose the rare frequency: is it unfinished training?
+    base = Setting(iterations=16000)
     trained = [
-        Setting(width=w, prediction=p, phase=f, iterations=16000)
-        for w, p, f in ((64, "eps", "fixed"), (64, "x0", "fixed"), (1024, "x0", "fixed"), (1024, "eps", "random"))
+        base,
+        replace(base, prediction="x0"),
+        replace(base, width=1024, prediction="x0"),
+        replace(base, width=1024, phase="random"),
     ]
     return [*main, *spread, *trained]
 
