@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fewsteps.book.coverage import PAPERS, Row, cites, load, page
 from fewsteps.errors import UserError
@@ -328,3 +329,16 @@ def test_guard_reports_a_broken_map(project, tmp_path):
 def test_this_suite_is_guarded(pytestconfig):
     worker = hasattr(pytestconfig, "workerinput")
     assert pytestconfig.pluginmanager.hasplugin("fewsteps-coverage") is not worker
+
+
+def test_claims_say_how_they_are_judged():
+    """Every claim names its row once, with metric, budget, baseline and what would overturn it."""
+    claims = yaml.safe_load((ROOT / "data" / "claims.yaml").read_text(encoding="utf-8"))
+    keys = {"id", "claim", "where", "metric", "budget", "baseline", "overturned_by", "chapter"}
+    for claim in claims:
+        assert keys <= set(claim) <= keys | {"note"}, claim["id"]
+        assert claim["id"] in IDS
+        assert all(isinstance(value, str) and value.strip() for value in claim.values()), claim["id"]
+        chapters = list((ROOT / "notebooks").glob(f"{claim['chapter']}_*.ipynb"))
+        assert chapters and cites(notebook_text(chapters[0]), claim["id"])
+    assert len({claim["id"] for claim in claims}) == len(claims)
