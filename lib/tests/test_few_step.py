@@ -70,10 +70,10 @@ def test_resolution_uses_the_papers_settings(size):
     for gain, r in zip(gains, radii, strict=True):
         mask[ring.squared.sqrt() > math.sqrt(2) * r * size] = gain
     expected = data.distance(data.run("pc", steps, data.filter(mask), corrector_snr=snr))[0]
-    assert found["Table 4 (DFT)"] == pytest.approx(expected, rel=1e-6)
+    assert found["Table 4, DFT"] == pytest.approx(expected, rel=1e-6)
     assert found["one scalar"] <= found["no filter"]
     assert not any("Table" in name for name in few_step.resolution(size, 10, gains=[1.0]))
-    assert found["ancestral"] == data.distance(data.run("ancestral", 2 * steps))[0]
+    assert found["VE ancestral"] == data.distance(data.run("ancestral", 2 * steps))[0]
 
 
 def test_conditioning_by_hand():
@@ -196,3 +196,46 @@ def test_measured_spectra_on_rings():
     found = theory.on_rings(at, frequency, power, 3.0)
     expected = torch.tensor([8.0, 8.0, 1.0, 0.5, 0.5 / 1.5**3]).double()
     assert (found / expected - 1).abs().max() < 1e-6
+
+
+def test_own_rule_is_judged_on_its_own_data():
+    """TDAS-8: zones from the data's own gamma, as `tdas_auto` makes them, and None where the rule is undefined."""
+    found = few_step.own_rule(LAW, 16, 20, "dct")
+    assert found["no filter"] == LAW.distance(LAW.run("pc", 20))
+    assert found["TDAS, as printed"] is None
+    index = torch.searchsorted(RINGS.squared, spectra.square_distance((16, 16)))
+    gamma = LAW.run("pc", 20).variance[0] / LAW.variance
+    mask = filters.tdas_auto(gamma[index], quantiles=(0.25, 0.1)).frequency.exact
+    grid = denoisers.Gaussian(sch.VE(0.02, 50), LAW.variance[index], basis="dct")
+    filt = filters.Filter(mask, basis="dct")
+    law = theory.propagate(samplers.predictor_corrector, grid, sch.geometric(grid.schedule, 20), filt=filt)
+    w2 = (theory.frechet(law, theory.law_of(grid)) / float(grid.variance.sum())) ** 0.5
+    assert found["TDAS, quantiles .25 and .1"][0] == pytest.approx(w2, rel=1e-6)
+
+
+def test_shapes_of_error_are_those_of_the_samplers():
+    """TDAS-7: reverse diffusion above 1 and ancestral sampling below at every frequency, Analytic-DDIM crossing 1."""
+    gammas = few_step.shapes_of_error(LAW, 30)
+    assert len(gammas) == 7
+    by_label = {label: gamma for (label, _), gamma in gammas.items()}
+    assert by_label[theory.RIVALS["reverse"].label].min() > 1 > by_label[theory.RIVALS["ancestral"].label].max()
+    crossing = by_label["Analytic-DDIM"]
+    assert crossing[1] < 1 < crossing[-1]
+    assert bool((crossing[1:].diff() > 0).all())
+
+
+def test_filtered_noise_is_timed_per_image():
+    """TDAS-12: three positive numbers; a filter never costs less than the noise that it filters, by more than noise."""
+    cost = few_step.filter_cost(32, batch=4)
+    assert list(cost) == ["white noise", "filtered, DCT", "filtered, DFT"]
+    assert all(value > 0 for value in cost.values())
+
+
+def test_rivals_on_the_mixture_spend_the_same():
+    """TDAS-9: all samplers draw, each on its own grid, and true samples are the mixture's own."""
+    model = few_step.mixture(torch.Generator().manual_seed(1), size=8)
+    drawn = {name: run((3, 1, 8, 8), 4) for name, run in few_step.mixture_rivals(model, 3, 0.9).items()}
+    assert len(drawn) == 6 and all(x.shape == (3, 1, 8, 8) for x in drawn.values())
+    assert torch.equal(drawn["true samples"], model.sample(samplers.white_noise(4, dtype=torch.float64)((3, 1, 8, 8))))
+    twice = few_step.drawing(samplers.ve_ancestral, model, 6)((3, 1, 8, 8), 4)
+    assert torch.equal(drawn[theory.RIVALS["ancestral"].label], twice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +15,18 @@ from fewsteps.denoisers import Gaussian, GaussianMixture
 from fewsteps.errors import ParameterError
 from fewsteps.filters import IDENTITY
 from fewsteps.schedules import VE, geometric
-from fewsteps.theory import RIVALS, Law, RingData, Rings, calls_of, power_law, propagate, rings, steps_for
+from fewsteps.theory import (
+    RIVALS,
+    Law,
+    RingData,
+    Rings,
+    calls_of,
+    on_rings,
+    power_law,
+    propagate,
+    rings,
+    steps_for,
+)
 from fewsteps.transforms import Basis, from_basis, to_basis
 
 Distance = Literal["w2", "kl"]
@@ -223,18 +235,112 @@ def resolution(size: int, steps: int, *, gains: Sequence[float], by: Distance = 
         return _distance(of, of.run("pc", steps, filt, corrector_snr=paper["snr"], **named), by)
 
     data, steeper = images(2.0), images(2.5)
-    found = {"no filter": pc(data), "λ = 0.9, 0.8": pc(data, _on_rings(data.rings, size, (0.9, 0.8), RADII))}
+    found = {"no filter": pc(data), "zones, λ = 0.9 and 0.8": pc(data, _on_rings(data.rings, size, (0.9, 0.8), RADII))}
     for basis in ("dft", "dct"):
         if steps in paper.get(basis, {}):
             of = images(2.0, basis)
-            found[f"Table 4 ({basis.upper()})"] = pc(of, _on_rings(of.rings, size, *paper[basis][steps]))
+            found[f"Table 4, {basis.upper()}"] = pc(of, _on_rings(of.rings, size, *paper[basis][steps]))
     ones = torch.ones_like(data.variance)
     best = min(gains, key=lambda g: pc(steeper, g * ones))
     found["one scalar"] = pc(data, best * ones)
     found["ancestral predictor"] = pc(data, predictor="ancestral")
-    found["ancestral"] = _distance(data, data.run("ancestral", 2 * steps), by)
-    found["2M"] = _distance(data, data.run("dpmpp_2m", 2 * steps), by)
+    found["VE ancestral"] = _distance(data, data.run("ancestral", 2 * steps), by)
+    found[RIVALS["dpmpp_2m"].label] = _distance(data, data.run("dpmpp_2m", 2 * steps), by)
     return found
+
+
+def filter_cost(size: int, *, batch: int, seed: int = 0, repeats: int = 5) -> dict[str, float]:
+    """What drawing noise costs on this machine, plain and filtered.
+
+    Parameters
+    ----------
+    size, batch : int
+        Images of 3 x size x size, `batch` at a time.
+    seed, repeats : int
+
+    Returns
+    -------
+    dict
+        Milliseconds per image.
+
+    Notes
+    -----
+    Source: TDAS-12, Remark 2.
+    """
+    zones = {basis: filters.tdas((size, size), 0.9, 0.4, basis) for basis in ("dct", "dft")}
+    made = {"white noise": IDENTITY, "filtered, DCT": zones["dct"], "filtered, DFT": zones["dft"]}
+    found = {}
+    for name, filt in made.items():
+        noise, shape = samplers.white_noise(seed), (batch, 3, size, size)
+        filt.noise(noise(shape))
+        begin = time.perf_counter()
+        for _ in range(repeats):
+            filt.noise(noise(shape))
+        found[name] = 1e3 * (time.perf_counter() - begin) / repeats / batch
+    return found
+
+
+def shapes_of_error(data: RingData, steps: int) -> dict[tuple[str, str], Tensor]:
+    """gamma on the rings after so many iterations, by sampler and by the process that it samples.
+
+    Returns
+    -------
+    dict
+        (label, process) -> Tensor, shape (n,). Ancestral sampling and DDIM are the same for VE and VP.
+
+    Notes
+    -----
+    Source: TDAS-7, appendix A.3.
+    """
+    process = {
+        "reverse": "VE",
+        "pc": "VE",
+        "ancestral": "VE, VP",
+        "ddim": "VE, VP",
+        "ddpm_large": "VP",
+        "analytic": "VP",
+    }
+    laws = {(RIVALS[key].label, name): data.run(key, steps) for key, name in process.items()}
+    laws["Analytic-DDIM", "VP"] = data.run("analytic", steps, eta=0.0)
+    return {key: law.variance[0] / data.variance for key, law in laws.items()}
+
+
+def own_rule(data: RingData, size: int, steps: int, basis: Basis) -> dict[str, tuple[float, float] | None]:
+    """TDAS' rule computed on the very data that it is judged on, as the paper uses it.
+
+    Parameters
+    ----------
+    data : RingData
+        On all rings of an image, none joined.
+    size, steps : int
+    basis : {"dct", "dft"}
+
+    Returns
+    -------
+    dict
+        W2 over the data's rms and KL per coefficient, without a filter and for every reading of the rule; None where
+        it is undefined.
+
+    Notes
+    -----
+    Source: TDAS-8, appendix A.2 and A.3.
+    """
+    plain = data.run("pc", steps)
+    found: dict[str, tuple[float, float] | None] = {"no filter": data.distance(plain)}
+    for name, _, mask in automatic(data, plain.variance[0] / data.variance, size, basis):
+        found[name] = None if mask is None else data.distance(data.run("pc", steps, data.filter(mask)))
+    return found
+
+
+def measured(row: dict[str, Any], ring: Rings, levels: tuple[float, float]) -> RingData:
+    """A row of data/results/spectra.json as Gaussian data.
+
+    Notes
+    -----
+    Source: SD-1, section 4.1 (measured spectra).
+    """
+    frequency, power = (torch.tensor(row[key][1:]) for key in ("frequency", "power"))
+    return RingData(ring, on_rings(ring, frequency, power, row["exponent_of_mean"]), levels)
 
 
 def conditioning(
@@ -381,6 +487,27 @@ def on_mixture(
     factor = 1.96 / math.sqrt(batches)
     return {
         name: Estimate(float(torch.tensor(v).mean()), factor * float(torch.tensor(v).std())) for name, v in seen.items()
+    }
+
+
+def mixture_rivals(
+    model: GaussianMixture, steps: int, lam: float
+) -> dict[str, Callable[[tuple[int, ...], int], Tensor]]:
+    """What is compared on the mixture, all at 2 `steps` network calls; `lam` is the scalar filter's.
+
+    Notes
+    -----
+    Source: TDAS-9, BASE-VE-ANC, BASE-DPMS.
+    """
+    size, pc = model.shape[-1], samplers.predictor_corrector
+    zones = filters.tdas((size, size), (0.9, 0.8), RADII, "dft")
+    return {
+        "true samples": lambda shape, seed: model.sample(samplers.white_noise(seed, dtype=torch.float64)(shape)),
+        "predictor-corrector": drawing(pc, model, steps),
+        "TDAS, λ = 0.9 and 0.8": drawing(pc, model, steps, filt=zones),
+        f"one scalar, λ = {lam:.3f}": drawing(pc, model, steps, filt=filters.scalar(lam)),
+        RIVALS["ancestral"].label: drawing(samplers.ve_ancestral, model, 2 * steps),
+        RIVALS["dpmpp_2m"].label: drawing(samplers.dpmpp_2m, model, 2 * steps),
     }
 
 
