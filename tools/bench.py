@@ -68,6 +68,14 @@ def comparisons() -> list[tuple[str, str, Callable[[], object], Callable[[], obj
                 lambda a=a: scipy.fft.dctn(a, axes=(-2, -1), norm="ortho", workers=-1),
             )
         )
+        rows.append(
+            (
+                f"dct2 {tuple(x.shape)}",
+                "torch.fft.fft2",
+                lambda x=x: transforms.dct2(x),
+                lambda x=x: torch.fft.fft2(x, norm="ortho"),
+            )
+        )
     x = torch.randn(64, 64, 64, 64, generator=generator)
     a = x.numpy()
     rows.append(

@@ -138,9 +138,9 @@ def choose(
     choices.append(Choice("one scalar", f"λ = {lam:.3f}", lam * ones))
     near = sorted(gains, key=lambda g: abs(g - lam))[:7]  # the best gain of a zone lies near that of all frequencies
     grid = [(g, r) for g in (*near, *gains[:: max(1, len(gains) // 5)]) for r in radii]
-    lam, r = min(grid, key=lambda pair: distance(_on_rings(data.rings, size, pair[:1], pair[1:])))
+    lam, r = min(grid, key=lambda pair: distance(_zones(data.rings, size, pair[:1], pair[1:])))
     choices.append(
-        Choice("best zone of a grid", f"λ = {lam:.3f} beyond r = {r:.2f}", _on_rings(data.rings, size, (lam,), (r,)))
+        Choice("best zone of a grid", f"λ = {lam:.3f} beyond r = {r:.2f}", _zones(data.rings, size, (lam,), (r,)))
     )
     choices.append(Choice("γ^(−1/2)", "one gain per frequency", gamma.rsqrt()))
     return choices
@@ -179,7 +179,7 @@ def automatic(data: RingData, gamma: Tensor, size: int, basis: Basis) -> list[Ch
             choices.append(Choice(name, "undefined: κ never reaches the quantiles", None))
             continue
         words = " and ".join(f"λ = {lam:.3f} beyond r = {r:.3f}" for lam, r in zip(*zones, strict=True))
-        choices.append(Choice(name, words, _on_rings(data.rings, size, zones.lam, zones.r)))
+        choices.append(Choice(name, words, _zones(data.rings, size, zones.lam, zones.r)))
     return choices
 
 
@@ -235,11 +235,11 @@ def resolution(size: int, steps: int, *, gains: Sequence[float], by: Distance = 
         return _distance(of, of.run("pc", steps, filt, corrector_snr=paper["snr"], **named), by)
 
     data, steeper = images(2.0), images(2.5)
-    found = {"no filter": pc(data), "zones, λ = 0.9 and 0.8": pc(data, _on_rings(data.rings, size, (0.9, 0.8), RADII))}
+    found = {"no filter": pc(data), "zones, λ = 0.9 and 0.8": pc(data, _zones(data.rings, size, (0.9, 0.8), RADII))}
     for basis in ("dft", "dct"):
         if steps in paper.get(basis, {}):
             of = images(2.0, basis)
-            found[f"Table 4, {basis.upper()}"] = pc(of, _on_rings(of.rings, size, *paper[basis][steps]))
+            found[f"Table 4, {basis.upper()}"] = pc(of, _zones(of.rings, size, *paper[basis][steps]))
     ones = torch.ones_like(data.variance)
     best = min(gains, key=lambda g: pc(steeper, g * ones))
     found["one scalar"] = pc(data, best * ones)
@@ -343,16 +343,13 @@ def measured(row: dict[str, Any], ring: Rings, levels: tuple[float, float]) -> R
     return RingData(ring, on_rings(ring, frequency, power, row["exponent_of_mean"]), levels)
 
 
-def conditioning(
-    power: Tensor, frequency: Tensor, size: int, sigma: float, alphas: Sequence[float]
-) -> dict[str, float]:
+def conditioning(power: Tensor, size: int, sigma: float, alphas: Sequence[float]) -> dict[str, float]:
     """Condition numbers of the noisy data's covariance, before and after preconditioning.
 
     Parameters
     ----------
     power : Tensor, shape (n,)
         Radial spectrum of images in [-1, 1], orthonormal DFT, without the zero frequency.
-    frequency : Tensor, shape (n,)
     size : int
         Pixels along a side: PDS' logarithm is of the plain DFT's power.
     sigma : float
@@ -527,9 +524,5 @@ def _distance(data: RingData, law: Law, by: Distance) -> float:
     return data.distance(law)[("w2", "kl").index(by)]
 
 
-def _on_rings(ring: Rings, size: int, lam: Sequence[float], r: Sequence[float]) -> Tensor:
-    """TDAS' zones as gains on rings."""
-    mask = torch.full_like(ring.squared, lam[-1])
-    for gain, radius in zip(reversed((1.0, *lam[:-1])), reversed(r), strict=True):
-        mask[ring.squared <= 2 * (radius * size) ** 2 * (1 + 1e-12)] = gain
-    return mask
+def _zones(ring: Rings, size: int, lam: Sequence[float], r: Sequence[float]) -> Tensor:
+    return filters.zone_gains(ring.squared, (size, size), lam, r)

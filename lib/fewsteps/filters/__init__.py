@@ -7,7 +7,7 @@ A filter is a mask over frequencies, a mask over pixels, and a placement: `where
 from fewsteps.filters.operator import IDENTITY, PLACES, Filter, Place
 from fewsteps.filters.pds import pds_from_data, pds_mask, pds_radial
 from fewsteps.filters.plain import optimal, scalar, space_from_data
-from fewsteps.filters.tdas import Zones, tdas, tdas_auto, tdas_zones, zone_mask
+from fewsteps.filters.tdas import Zones, tdas, tdas_auto, tdas_zones, zone_gains, zone_mask
 
 __all__ = [
     "IDENTITY",
@@ -24,5 +24,6 @@ __all__ = [
     "tdas",
     "tdas_auto",
     "tdas_zones",
+    "zone_gains",
     "zone_mask",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Literal, get_args
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from fewsteps import spectra
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.filters.operator import Filter, Place
+from fewsteps.filters.tdas import zone_gains
 from fewsteps.parameters import number
 from fewsteps.shapes import Float, require_finite, require_image
 
@@ -69,9 +69,6 @@ def pds_radial(
     Source: PDS-4, Eq. 20; PDS-2, Theorem 1 and Eq. 23. Indices count from 0: counted from 1 the centre is off by one
     and M z is complex.
     """
-    height, width = shape
-    number("r", r, least=0, most=math.sqrt((1 + (width / height) ** 2) / 2), why="units of the height")
-    number("lam", lam, above=0)
     if layout not in get_args(Layout):
         raise ParameterError(f"layout must be 'centred' or 'unshifted', not {layout!r}.")
     if layout == "centred":
@@ -79,9 +76,9 @@ def pds_radial(
     else:
         rows, columns = (torch.arange(n, dtype=torch.float64) - n / 2 for n in shape)
         squared = rows.square()[:, None] + columns.square()
-    mask = torch.full(shape, float(lam), dtype=torch.float64)
-    mask[squared <= 2 * (r * height) ** 2 * (1 + 1e-12)] = 1
-    return _directed(Filter(mask, space, basis="dft", where=where, drift=drift), direction)
+    return _directed(
+        Filter(zone_gains(squared, shape, lam, r), space, basis="dft", where=where, drift=drift), direction
+    )
 
 
 def pds_mask(power: Float[Tensor, "*C H W"], alpha: float) -> Float[Tensor, "*C H W"]:

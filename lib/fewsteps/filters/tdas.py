@@ -57,6 +57,36 @@ def zone_mask(
     Source: TDAS-4, Eq. 6 and 8; TDAS-5, appendix A.2. Indices count from 0: counted from 1, the mean itself would
     lie outside small radii.
     """
+    return zone_gains(spectra.square_distance(shape, basis), shape, lam, r)
+
+
+def zone_gains(
+    squared: Float[Tensor, "*f"], shape: tuple[int, int], lam: float | Sequence[float], r: float | Sequence[float]
+) -> Float[Tensor, "*f"]:
+    """The gains of :func:`zone_mask` at any squared index distances, such as those of rings.
+
+    Parameters
+    ----------
+    squared : Tensor
+        Squared index distances to whatever the zones are centred on.
+    shape : (H, W)
+        Of the image; radii are in units of H.
+    lam, r
+        As for :func:`zone_mask`.
+
+    Returns
+    -------
+    float64 Tensor, of the shape of `squared`
+
+    Raises
+    ------
+    ParameterError
+        If a gain or a radius is out of range, or their numbers differ.
+
+    Notes
+    -----
+    Source: TDAS-4, Eq. 6 and 8; PDS-4, Eq. 20.
+    """
     gains = [lam] if not isinstance(lam, Sequence) else list(lam)
     radii = [r] if not isinstance(r, Sequence) else list(r)
     if len(gains) != len(radii) or not gains:
@@ -65,13 +95,11 @@ def zone_mask(
     end = math.sqrt((1 + (width / height) ** 2) / 2)
     gains = [number("lam", value, above=0) for value in gains]
     radii = [number("r", value, least=0, most=end, why="units of the height") for value in radii]
-    squared = spectra.square_distance(shape, basis)
-    mask = torch.full(shape, gains[-1], dtype=torch.float64)
-    inner = [1.0, *gains[:-1]]
-    for gain, radius in zip(reversed(inner), reversed(radii), strict=True):
+    found = torch.full_like(squared, gains[-1], dtype=torch.float64)
+    for gain, radius in zip(reversed([1.0, *gains[:-1]]), reversed(radii), strict=True):
         # The small slack keeps an exact distance on its ring, as in spectra.kappa.
-        mask[squared <= 2 * (radius * height) ** 2 * (1 + 1e-12)] = gain
-    return mask
+        found[squared <= 2 * (radius * height) ** 2 * (1 + 1e-12)] = gain
+    return found
 
 
 def tdas(

@@ -9,7 +9,7 @@ import torch
 import traitlets
 
 from fewsteps import results, theory
-from fewsteps.filters import IDENTITY, Filter
+from fewsteps.filters import IDENTITY, Filter, zone_gains
 from fewsteps.widgets.bundle import HERE, bundle
 
 SIZE = 64
@@ -82,8 +82,7 @@ class FewStepLab(anywidget.AnyWidget):
 
     def filter(self) -> Filter:
         """The filter that the controls describe, on rings."""
-        inside = self._rings.squared <= 2 * (self.r * SIZE) ** 2 * (1 + 1e-12)
-        mask = torch.ones_like(self._rings.squared).masked_fill(~inside, self.lam)
+        mask = zone_gains(self._rings.squared, (SIZE, SIZE), self.lam, self.r)
         return self.data().filter(mask, where=None if self.where == "all" else {self.where}, drift=self.drift)
 
     def law(self, filt: Filter | None = IDENTITY) -> theory.Law:
