@@ -78,7 +78,7 @@ def _book(chosen: argparse.Namespace) -> int:
     from fewsteps import parameters
     from fewsteps.book.build import build, publish
     from fewsteps.book.execute import execute, tasks
-    from fewsteps.book.files import exclusive
+    from fewsteps.files import exclusive
     from fewsteps.book.project import Project
 
     profile = parameters.profile(chosen.profile).name

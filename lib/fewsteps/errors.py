@@ -25,3 +25,11 @@ class ShapeError(UserError):
 
 class DataError(UserError):
     """A data set is missing, damaged or unknown."""
+
+
+class CheckpointError(UserError):
+    """Trained weights are missing, damaged, or not what their card says."""
+
+
+class TrainingError(UserError):
+    """Training cannot go on; the message says what was kept."""

@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fewsteps.book.build import BuildError, build
 from fewsteps.book.execute import tasks
-from fewsteps.book.files import exclusive
+from fewsteps.files import exclusive
 from fewsteps.book.project import Project
 from fewsteps.book.serve import server
 from fewsteps.book.vendor import vendor
@@ -252,7 +252,7 @@ class TestFailure:
         path = tmp_path / "table.json"
         path.write_text("old")
         code = f"""
-import resource, pathlib, fewsteps.cli, fewsteps.book.files as files
+import resource, pathlib, fewsteps.cli, fewsteps.files as files
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 fewsteps.cli._book = lambda chosen: files.write_atomic(pathlib.Path({str(path)!r}), "x" * 5000)
 raise SystemExit(fewsteps.cli.main(["book"]))"""

@@ -14,13 +14,15 @@ import fewsteps
 
 PACKAGE = Path(__file__).resolve().parents[1] / "fewsteps"
 
-# Known to every room and knowing none: errors, the ranges of parameters, the checks of shapes, constants on a device.
-GROUND = {"errors", "parameters", "resident", "shapes"}
+# Known to every room and knowing none: errors, writing files whole, the ranges of parameters, the checks of shapes,
+# constants on a device.
+GROUND = {"errors", "files", "parameters", "resident", "shapes"}
 
 # Room -> every room it may import beyond the ground, all arrows followed to their end. `None`: anything.
 ROOMS: dict[str, set[str] | None] = {
     "__init__": set(),
     "errors": set(),
+    "files": set(),
     "parameters": set(),
     "resident": set(),
     "shapes": set(),

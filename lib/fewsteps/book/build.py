@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from fewsteps import parameters
-from fewsteps.book.files import (
+from fewsteps.files import (
     digest,
     digest_file,
     digest_tree,

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fewsteps import parameters
-from fewsteps.book.files import digest, digest_file, fresh_directory, read_json, write_atomic
+from fewsteps.files import digest, digest_file, fresh_directory, read_json, write_atomic
 from fewsteps.book.project import Project
 from fewsteps.errors import ParameterError
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from fewsteps import parameters
-from fewsteps.book.files import digest_file, digest_tree, files_below
+from fewsteps.files import digest_file, digest_tree, files_below
 from fewsteps.errors import ParameterError, UserError
 
 

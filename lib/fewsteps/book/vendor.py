@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fewsteps.book.files import digest, digest_file, exclusive, fresh_directory, swap_directory
+from fewsteps.files import digest, digest_file, exclusive, fresh_directory, swap_directory
 from fewsteps.book.project import Project
 from fewsteps.errors import UserError
 

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from fewsteps.book.files import write_atomic
+from fewsteps.files import write_atomic
 
 
 def main(notebook: str, output: str, parameters: str, report: str) -> int:

@@ -1,5 +1,39 @@
 """Networks, in torch alone. They know no sampler and no schedule: they are functions of (x, times)."""
 
-from fewsteps.networks.signal import SignalNet
+from __future__ import annotations
 
-__all__ = ["SignalNet"]
+from typing import Any
+
+from torch import nn
+
+from fewsteps.errors import ParameterError
+from fewsteps.networks.classifier import Classifier
+from fewsteps.networks.signal import SignalNet
+from fewsteps.networks.unet import UNet
+
+__all__ = ["KINDS", "Classifier", "SignalNet", "UNet", "build"]
+
+KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "classifier": Classifier}
+
+
+def build(description: dict[str, Any]) -> nn.Module:
+    """The network that a card or a recipe describes.
+
+    Parameters
+    ----------
+    description : dict
+        ``kind``, one of `KINDS`, and the keyword arguments of that network.
+
+    Raises
+    ------
+    ParameterError
+        If the kind is unknown, or the network does not take such an argument.
+    """
+    given = dict(description)
+    kind = given.pop("kind", None)
+    if kind not in KINDS:
+        raise ParameterError(f"the kind of a network must be one of {', '.join(KINDS)}, not {kind!r}.")
+    try:
+        return KINDS[kind](**given)
+    except TypeError as error:
+        raise ParameterError(f"a network of kind {kind} cannot be built from {given}: {error}.") from error

@@ -1,0 +1,11 @@
+"""What a network is trained to do: each objective is a function of (network, clean images, classes, generator).
+
+It returns one number per image; the training loop averages them. All images come in as [0, 1]; an objective that
+works in other units says so, and `predicts` is what the card of a checkpoint records so that the right adapter in
+`fewsteps.denoisers` can be chosen again.
+"""
+
+from fewsteps.losses.denoising import EDM, Eps, Objective, ScoreMatching
+from fewsteps.losses.labels import CrossEntropy
+
+__all__ = ["EDM", "CrossEntropy", "Eps", "Objective", "ScoreMatching"]

@@ -1,0 +1,228 @@
+"""The project's U-Net: residual blocks that the noise level and the class steer, self-attention at the coarse end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.parameters import integer
+
+GROUP = 8  # channels that share a mean and a spread
+
+
+class UNet(nn.Module):
+    """A small U-Net in the manner of NCSN++ and EDM.
+
+    Images are folded `patch` x `patch` pixels to channels on the way in and unfolded on the way out, so the finest
+    resolution that is computed at is H / patch: a quarter of the work, and at 32 px no visible loss.
+
+    Parameters
+    ----------
+    channels : int
+        Of the images.
+    width : int
+        Channels at the finest resolution; a multiple of 8.
+    multipliers : sequence of int
+        Channels at each resolution, in units of `width`; every further resolution is half the one before.
+    blocks : int
+        Residual blocks per resolution.
+    attention : sequence of int
+        Indices of the resolutions that have self-attention, 0 for the finest.
+    patch : int
+        Side of the patch that becomes one position.
+    classes : int
+        Number of classes; 0 for a network that knows none. Class -1 is "any".
+    size : int, optional
+        Side of the images it was made for; others are refused where given.
+
+    Raises
+    ------
+    ParameterError
+        If a number is out of range.
+
+    Notes
+    -----
+    Every residual branch ends in a layer that starts at zero, and so does the network: at first the prediction is
+    0, which is the right answer for a preconditioned network that knows nothing.
+
+    Source: BASE-VE-PC (NCSN++), BASE-HEUN (EDM's network), at the project's own scale.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        width: int = 64,
+        multipliers: Sequence[int] = (1, 2, 2),
+        blocks: int = 2,
+        attention: Sequence[int] = (1,),
+        patch: int = 2,
+        classes: int = 0,
+        size: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("channels", channels), ("blocks", blocks), ("patch", patch)):
+            integer(name, value, least=1)
+        integer("classes", classes, least=0)
+        if width % GROUP or width < GROUP:
+            raise ParameterError(f"width must be a multiple of {GROUP}, not {width!r}.")
+        self.channels, self.patch, self.classes, self.size = channels, patch, classes, size
+        self.levels = len(multipliers)
+        widths = [width * factor for factor in multipliers]
+        features = 4 * width
+        self.embed = _Embedding(features, classes)
+        self.inward = nn.Conv2d(channels * patch**2, width, 3, padding=1)
+
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        kept = [now := width]
+        for level, wide in enumerate(widths):
+            for _ in range(blocks):
+                self.down.append(_Block(now, wide, features, attention=level in attention))
+                kept.append(now := wide)
+            if level + 1 < self.levels:
+                self.down.append(_Block(now, now, features, change="down"))
+                kept.append(now)
+        self.middle = nn.ModuleList([_Block(now, now, features, attention=bool(attention)), _Block(now, now, features)])
+        for level, wide in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(_Block(now + kept.pop(), wide, features, attention=level in attention))
+                now = wide
+            if level:
+                self.up.append(_Block(now, now, features, change="up"))
+        self.norm = _norm(now)
+        self.outward = _zero(nn.Conv2d(now, channels * patch**2, 3, padding=1))
+
+    def forward(self, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Prediction, of the shape of `x`.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            H and W multiples of ``patch * 2 ** (resolutions - 1)``.
+        times : Tensor, shape (B,)
+            The noise level on a scale on which the whole range is a few units, log(sigma) / 4 for EDM.
+        cond : Tensor, shape (B,), optional
+            Whole-number classes, -1 for any; without it, any.
+
+        Raises
+        ------
+        ShapeError
+            If channels, sizes or classes are not what the network was made for.
+        """
+        self._check(x, cond)
+        steer = self.embed(times, cond)
+        h = self.inward(F.pixel_unshuffle(x, self.patch))
+        kept = [h]
+        for block in self.down:
+            h = block(h, steer)
+            kept.append(h)
+        for block in self.middle:
+            h = block(h, steer)
+        for block in self.up:
+            h = block(h if block.change else torch.cat((h, kept.pop()), dim=1), steer)
+        return F.pixel_shuffle(self.outward(F.silu(self.norm(h))), self.patch)
+
+    def _check(self, x: Tensor, cond: Tensor | None) -> None:
+        unit = self.patch * 2 ** (self.levels - 1)
+        if x.ndim != 4 or x.shape[1] != self.channels:
+            raise ShapeError(f"x must have the shape (B, {self.channels}, H, W), not {tuple(x.shape)}.")
+        if self.size and x.shape[-2:] != (self.size, self.size):
+            raise ShapeError(f"x must be {self.size} x {self.size} pixels, not {x.shape[-2]} x {x.shape[-1]}.")
+        if x.shape[-2] % unit or x.shape[-1] % unit:
+            raise ShapeError(f"height and width must be multiples of {unit}, not {x.shape[-2]} and {x.shape[-1]}.")
+        if cond is not None and not self.classes:
+            raise ShapeError("this network knows no classes: leave cond out.")
+        if cond is not None and (cond.shape != x.shape[:1] or cond.is_floating_point()):
+            raise ShapeError(f"cond must hold one whole-number class per image, {len(x)}, not {tuple(cond.shape)}.")
+
+
+class _Embedding(nn.Module):
+    """What steers the blocks: sines of the noise level, plus a vector per class."""
+
+    pace: Tensor
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        # Wavelengths from ten units, longer than the whole range, down to a tenth of one.
+        self.register_buffer("pace", 2 * math.pi * torch.logspace(-1, 1, features // 8), persistent=False)
+        self.first = nn.Linear(2 * (features // 8), features)
+        self.second = nn.Linear(features, features)
+        self.classes = nn.Embedding(classes + 1, features) if classes else None
+        if self.classes is not None:
+            nn.init.zeros_(self.classes.weight)
+
+    def forward(self, times: Tensor, cond: Tensor | None) -> Tensor:
+        phase = times[:, None] * self.pace
+        h = F.silu(self.first(torch.cat((phase.sin(), phase.cos()), dim=1)))
+        h = self.second(h)
+        if self.classes is not None:
+            any_class = self.classes.num_embeddings - 1
+            index = torch.full_like(times, any_class, dtype=torch.long) if cond is None else cond
+            h = h + self.classes(torch.where(index < 0, any_class, index))
+        return F.silu(h)
+
+
+class _Block(nn.Module):
+    """Two convolutions around a residual, steered by scale and shift; perhaps half or double the size; attention."""
+
+    def __init__(
+        self, before: int, after: int, features: int, *, change: str | None = None, attention: bool = False
+    ) -> None:
+        super().__init__()
+        self.change = change
+        self.norm = _norm(before)
+        self.first = nn.Conv2d(before, after, 3, padding=1)
+        self.steer = nn.Linear(features, 2 * after)
+        self.norm_steered = _norm(after, affine=False)
+        self.second = _zero(nn.Conv2d(after, after, 3, padding=1))
+        self.skip = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+        self.attend = _Attention(after) if attention else None
+
+    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
+        h = F.silu(self.norm(x))
+        h, x = self._resize(h), self._resize(x)
+        h = self.first(h)
+        scale, shift = self.steer(steer)[:, :, None, None].chunk(2, dim=1)
+        h = F.silu(self.norm_steered(h) * (1 + scale) + shift)
+        h = self.skip(x) + self.second(h)
+        return h if self.attend is None else self.attend(h)
+
+    def _resize(self, x: Tensor) -> Tensor:
+        if self.change == "down":
+            return F.avg_pool2d(x, 2)
+        return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.change == "up" else x
+
+
+class _Attention(nn.Module):
+    """Self-attention over positions, heads of 32 channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // 32)
+        self.norm = _norm(width)
+        self.inward = nn.Conv2d(width, 3 * width, 1)
+        self.outward = _zero(nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = x.shape
+        queries, keys, values = (
+            self.inward(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2).unbind(1)
+        )
+        h = F.scaled_dot_product_attention(queries, keys, values)
+        return x + self.outward(h.transpose(-1, -2).reshape(shape))
+
+
+def _norm(width: int, *, affine: bool = True) -> nn.GroupNorm:
+    return nn.GroupNorm(width // GROUP, width, affine=affine)
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,185 @@
+"""What is trained: a data set, a network and an objective, under a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fewsteps.data import Images
+from fewsteps.errors import ParameterError
+from fewsteps.losses import EDM, CrossEntropy, Eps, Objective
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what training does, but how long it lasts.
+
+    Attributes
+    ----------
+    name : str
+        Of the recipe and of the checkpoint it makes.
+    title : str
+        One line for the card.
+    data : str
+        A data set of `fewsteps.data`; its training split is used.
+    size : int
+        Side of the images in pixels.
+    network : dict
+        For `fewsteps.networks.build`.
+    objective : callable
+        Makes the objective from the images.
+    batch : int
+        Images per step, all processes together.
+    rate : float
+        Adam's learning rate, after `warmup` steps and until `decay` of them; then it falls with the inverse root.
+    half_life : float
+        Of the average of the weights, in images; 0 keeps the raw weights, as NCSN's paper does.
+    flip : bool
+        Mirror every second image.
+    shift : int
+        Move images by up to so many pixels.
+    unlabelled : float
+        Share of images whose class is replaced by -1, "any".
+    """
+
+    name: str
+    title: str
+    data: str
+    size: int
+    network: dict[str, Any]
+    objective: Callable[[Images], Objective]
+    batch: int = 64
+    rate: float = 1e-3
+    warmup: int = 200
+    decay: int = 10_000
+    half_life: float = 100_000
+    weight_decay: float = 0.0
+    flip: bool = False
+    shift: int = 0
+    unlabelled: float = 0.1
+    seed: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the network is told the class, or asked for it."""
+        return bool(self.network.get("classes"))
+
+    def described(self) -> dict[str, Any]:
+        """What a card records, and what a resumed run must agree with."""
+        said = asdict(self)
+        for key in ("objective", "extra", "title"):
+            said.pop(key)
+        return said
+
+
+def edm(images: Images) -> EDM:
+    """EDM's objective with the mean and spread that these images have."""
+    pixels = images.images.double()
+    return EDM(mean=round(float(pixels.mean()), 4), std=round(float(pixels.std()), 4))
+
+
+def unet(channels: int, size: int, **given: Any) -> dict[str, Any]:
+    """Description of a U-Net."""
+    return {"kind": "unet", "channels": channels, "size": size, **given}
+
+
+_SMALL: dict[str, Any] = dict(width=32, multipliers=[1, 2, 2], blocks=1, attention=[1])
+_MIDDLE: dict[str, Any] = dict(width=48, multipliers=[1, 2, 2], blocks=2, attention=[1])
+
+RECIPES: dict[str, Recipe] = {
+    made.name: made
+    for made in (
+        Recipe(
+            name="mnist",
+            title="MNIST digits at 32 px, class-conditional and unconditional, EDM preconditioning",
+            data="mnist",
+            size=32,
+            network=unet(1, 32, classes=10, **_SMALL),
+            objective=edm,
+        ),
+        Recipe(
+            name="fashion",
+            title="Fashion-MNIST at 32 px, class-conditional and unconditional, EDM preconditioning",
+            data="fashion_mnist",
+            size=32,
+            network=unet(1, 32, classes=10, **_SMALL),
+            objective=edm,
+            flip=True,
+        ),
+        Recipe(
+            name="cifar10",
+            title="CIFAR-10 at 32 px, class-conditional and unconditional, EDM preconditioning",
+            data="cifar10",
+            size=32,
+            network=unet(3, 32, classes=10, **_MIDDLE),
+            objective=edm,
+            flip=True,
+            half_life=200_000,
+        ),
+        Recipe(
+            name="faces",
+            title="Faces of LFW at 64 px, unconditional, EDM preconditioning",
+            data="lfw",
+            size=64,
+            network=unet(3, 64, patch=4, **_MIDDLE),
+            objective=edm,
+            flip=True,
+        ),
+        Recipe(
+            name="fashion-vp",
+            title="Fashion-MNIST at 32 px, trained natively to predict the noise of a VP process",
+            data="fashion_mnist",
+            size=32,
+            network=unet(1, 32, classes=10, **_SMALL),
+            objective=lambda images: Eps(),
+            flip=True,
+        ),
+        *(
+            Recipe(
+                name=f"{short}-classifier",
+                title=f"Classifier of {long}, for Fréchet distances and checks",
+                data=data,
+                size=32,
+                network={"kind": "classifier", "channels": channels, "classes": 10, "width": width},
+                objective=lambda images: CrossEntropy(),
+                batch=128,
+                rate=2e-3,
+                decay=2000,
+                half_life=30_000,
+                weight_decay=1e-2,
+                flip=flip,
+                shift=2 if channels == 1 else 4,
+                unlabelled=0.0,
+            )
+            for short, long, data, channels, width, flip in (
+                ("mnist", "MNIST", "mnist", 1, 16, False),
+                ("fashion", "Fashion-MNIST", "fashion_mnist", 1, 32, True),
+                ("cifar10", "CIFAR-10", "cifar10", 3, 32, True),
+            )
+        ),
+        Recipe(
+            name="digits",
+            title="The 8 px digits of the scikit-learn wheel: a network that trains in a minute, for tests",
+            data="digits",
+            size=8,
+            network=unet(1, 8, width=16, multipliers=[1, 2], blocks=1, attention=[], patch=1, classes=10),
+            objective=edm,
+            half_life=20_000,
+        ),
+    )
+}
+
+
+def recipe(name: object) -> Recipe:
+    """The recipe of that name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none; lists those there are.
+    """
+    if isinstance(name, str) and name in RECIPES:
+        return RECIPES[name]
+    raise ParameterError(f"recipe must be one of {', '.join(RECIPES)}, not {name!r}.")
