@@ -60,7 +60,8 @@ def put_project(root: Path) -> Path:
         (root / directory).mkdir(parents=True)
     shutil.copy(ROOT / "_config.yml", root)
     (root / "lib/fewsteps/spectra.py").write_text("SCALE = 1\n")
-    (root / "lib/fewsteps/cli.py").write_text("\n")
+    (root / "lib/fewsteps/cli").mkdir()
+    (root / "lib/fewsteps/cli/book.py").write_text("\n")
     (root / "data/table.csv").write_text("1,2\n")
     (root / "requirements.lock").write_text("numpy==2\n")
     return root
@@ -164,7 +165,7 @@ class TestCache:
         (copy / "data/deep/more.csv").write_text("1\n")
         assert stale(copy) == ["01_a", "02_b"]
 
-    @pytest.mark.parametrize("path", ["lib/fewsteps/cli.py", "lib/fewsteps/book/build.py", "data/cache/photo.png"])
+    @pytest.mark.parametrize("path", ["lib/fewsteps/cli/book.py", "lib/fewsteps/book/build.py", "data/cache/photo.png"])
     def test_none_is_stale_when_only_the_pipeline_or_fetched_data_change(self, copy, path):
         (copy / path).parent.mkdir(exist_ok=True)
         (copy / path).write_text("2\n")
@@ -252,9 +253,9 @@ class TestFailure:
         path = tmp_path / "table.json"
         path.write_text("old")
         code = f"""
-import resource, pathlib, fewsteps.cli, fewsteps.files as files
+import resource, pathlib, fewsteps.cli, fewsteps.cli.book, fewsteps.files as files
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-fewsteps.cli._book = lambda chosen: files.write_atomic(pathlib.Path({str(path)!r}), "x" * 5000)
+fewsteps.cli.book.run_book = lambda chosen: files.write_atomic(pathlib.Path({str(path)!r}), "x" * 5000)
 raise SystemExit(fewsteps.cli.main(["book"]))"""
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 2

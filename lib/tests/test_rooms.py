@@ -16,13 +16,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fewsteps"
 
 # Known to every room and knowing none: errors, writing files whole, the ranges of parameters, the checks of shapes,
 # constants on a device.
-GROUND = {"errors", "files", "parameters", "resident", "shapes"}
+GROUND = {"errors", "files", "memory", "parameters", "resident", "shapes"}
 
 # Room -> every room it may import beyond the ground, all arrows followed to their end. `None`: anything.
 ROOMS: dict[str, set[str] | None] = {
     "__init__": set(),
     "errors": set(),
     "files": set(),
+    "memory": set(),
     "parameters": set(),
     "resident": set(),
     "shapes": set(),
@@ -40,15 +41,16 @@ ROOMS: dict[str, set[str] | None] = {
     "data": set(),
     "training": {"losses", "networks", "checkpoints", "data", "denoisers", "schedules", "transforms", "spectra"},
     "metrics": {"transforms", "spectra"},
+    "trained": {"networks", "checkpoints", "denoisers", "schedules", "transforms", "spectra"},
     "experiments": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
-        *("training", "losses", "networks", "checkpoints", "data", "metrics"),
+        *("training", "losses", "networks", "checkpoints", "trained", "data", "metrics"),
     },
     "results": set(),  # reads the tables in data/results
     "figures": set(),  # draws the tensors it is given
     "widgets": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
-        *("metrics", "data", "figures", "results"),
+        *("metrics", "data", "figures", "results", "checkpoints", "networks", "trained"),
     },
     "book": set(),
     "cli": None,

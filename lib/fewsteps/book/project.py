@@ -119,7 +119,7 @@ class Project:
     def library_digest(self) -> str:
         """Hash of the library's sources that a notebook can see: not of the command line and this pipeline."""
         library = self.root / "lib" / "fewsteps"
-        sources = files_below(library, leave_out=("book", "cli.py"))
+        sources = files_below(library, leave_out=("book", "cli"))
         return digest_tree(self.root, (path for path in sources if path.suffix in {".py", ".js", ".css"}))
 
     @cached_property

@@ -4,6 +4,7 @@ Adapters turn a network's output, whatever it predicts, into that mean; exact de
 """
 
 from fewsteps.denoisers.adapters import Clipped, FromEps, FromScore, FromV, FromX0
+from fewsteps.denoisers.edm import FromEDM
 from fewsteps.denoisers.exact import Empirical, Gaussian, GaussianMixture
 from fewsteps.denoisers.protocol import Denoiser, MeanOnly, score
 
@@ -11,6 +12,7 @@ __all__ = [
     "Clipped",
     "Denoiser",
     "Empirical",
+    "FromEDM",
     "FromEps",
     "FromScore",
     "FromV",

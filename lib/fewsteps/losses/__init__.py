@@ -7,5 +7,15 @@ works in other units says so, and `predicts` is what the card of a checkpoint re
 
 from fewsteps.losses.denoising import EDM, Eps, Objective, ScoreMatching
 from fewsteps.losses.labels import CrossEntropy
+from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels
 
-__all__ = ["EDM", "CrossEntropy", "Eps", "Objective", "ScoreMatching"]
+__all__ = [
+    "EDM",
+    "CrossEntropy",
+    "Eps",
+    "Objective",
+    "ScoreMatching",
+    "geometric_levels",
+    "level_overlap",
+    "overlapping_levels",
+]

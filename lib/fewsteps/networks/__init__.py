@@ -8,12 +8,13 @@ from torch import nn
 
 from fewsteps.errors import ParameterError
 from fewsteps.networks.classifier import Classifier
+from fewsteps.networks.ncsn import NCSN, NCSNv2
 from fewsteps.networks.signal import SignalNet
 from fewsteps.networks.unet import UNet
 
-__all__ = ["KINDS", "Classifier", "SignalNet", "UNet", "build"]
+__all__ = ["KINDS", "NCSN", "Classifier", "NCSNv2", "SignalNet", "UNet", "build"]
 
-KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "classifier": Classifier}
+KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "classifier": Classifier, "ncsn": NCSN, "ncsnv2": NCSNv2}
 
 
 def build(description: dict[str, Any]) -> nn.Module:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fewsteps import checkpoints
+from fewsteps import checkpoints, memory
 from fewsteps.data import Images, load
 from fewsteps.errors import ParameterError, TrainingError
 from fewsteps.networks import build
@@ -35,7 +35,8 @@ class Progress:
     images: int
     seconds: float
     loss: float
-    left: float | None
+    total: int
+    """Steps at the end, as far as the pace so far tells."""
 
 
 def train(
@@ -158,15 +159,17 @@ class _Run:
                 return self.folder / f"{self.recipe.name}.json"
             try:
                 total += self._step()
-            except torch.OutOfMemoryError as error:
-                raise TrainingError(self._full()) from error
+            except (RuntimeError, MemoryError) as error:
+                if memory.ran_out(error):
+                    raise TrainingError(self._full()) from error
+                raise
             count += 1
 
     def _step(self) -> Tensor:
         recipe, position, team = self.recipe, self.position, self.team
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.rate * rate(position.step, recipe)
-        x0, cond = self._batch()
+        x0, cond = self._batch(recipe.batch)
         with torch.autocast(team.device.type, torch.bfloat16) if self.half else nullcontext():
             # The objective is given this process's share of the batch and of its own randomness.
             losses = self.objective(self.wrapped, x0, cond, self.generator)
@@ -180,10 +183,10 @@ class _Run:
         self.average.update(self.network, recipe.batch, position.images)
         return loss.detach()
 
-    def _batch(self) -> tuple[Tensor, Tensor | None]:
+    def _batch(self, batch: int) -> tuple[Tensor, Tensor | None]:
         """This process's share of the step's images, a function of (seed, step, process) alone."""
         recipe, team = self.recipe, self.team
-        share = recipe.batch // team.size
+        share = batch // team.size
         self.generator.manual_seed((recipe.seed * 1_000_003 + self.position.step) * 1009 + team.rank)
         device, generator = team.device, self.generator
         chosen = torch.randint(len(self.images), (share,), device=device, generator=generator)
@@ -203,9 +206,9 @@ class _Run:
     def _say(self, say: Callable[[Progress], None] | None, limit: float, last: float) -> None:
         position = self.position
         pace = position.seconds / max(position.step, 1)
-        left = min(limit - position.seconds, (last - position.step) * pace)
+        total = min(last, limit / max(pace, 1e-9))
         if say is not None and self.team.rank == 0:
-            say(Progress(position.step, position.images, position.seconds, position.loss, max(left, 0.0)))
+            say(Progress(position.step, position.images, position.seconds, position.loss, max(int(total), position.step)))
 
     def _store(self) -> None:
         if self.team.rank:
@@ -256,11 +259,14 @@ class _Run:
         )
 
     def _full(self) -> str:
-        free, total = torch.cuda.mem_get_info(self.team.device)
-        return (
-            f"Memory ran out with a batch of {self.recipe.batch} ({total / 2**30:.0f} GiB in all): --batch "
-            f"{max(self.recipe.batch // 2, 1)} fits where this nearly did."
-        )
+        def attempt(batch: int) -> None:
+            x0, cond = self._batch(batch)
+            self.objective(self.network, x0, cond, self.generator).mean().backward()
+
+        self.optimiser.zero_grad(set_to_none=True)
+        fits = memory.largest_batch(attempt, self.recipe.batch)
+        advice = f"--batch {fits} fits" if fits else "not even one image fits"
+        return f"Memory ran out with {self.recipe.batch} images per step: {advice}."
 
 
 def rate(step: int, recipe: Recipe) -> float:

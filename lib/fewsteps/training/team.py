@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Team:
-    """The processes of one training run; ``accelerate launch`` starts several, anything else is one.
+    """The processes of one training run; ``torchrun`` or ``accelerate launch`` start several.
 
     Parameters
     ----------
@@ -44,7 +44,6 @@ class Team:
     ) -> None:
         if self._shared is not None:
             self._shared.end_training()
-            torch.distributed.destroy_process_group()
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network with gradients averaged over all processes."""

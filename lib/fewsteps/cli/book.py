@@ -1,80 +1,32 @@
-"""The command line: ``fewsteps book`` and ``fewsteps serve``.
-
-Nothing heavy is imported before it is needed: a book that is up to date takes a fraction of a second.
-"""
+"""``fewsteps book`` and ``fewsteps serve``."""
 
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
-
-import fewsteps
-from fewsteps.errors import UserError
-
-_CANNOT_WRITE = {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-    *(errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),  # --output names something that is no folder
-}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command.
-
-    Returns
-    -------
-    int
-        0 if all went well; 1 if notebooks failed; 2 if the user can put it right, which one sentence on standard error
-        tells how to; 130 if interrupted.
-    """
-    try:
-        chosen = _parser().parse_args(arguments)
-        return chosen.run(chosen)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in _CANNOT_WRITE:
-            raise
-        print(f"Could not write {error.filename2 or error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
-        return 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that complains in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[:1].upper()}{message[1:]}; {self.prog} --help lists what can be given.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fewsteps", description="Accelerated diffusion, computed honestly.")
-    parser.add_argument("--version", action="version", version=f"fewsteps {fewsteps.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the commands to the parser."""
     book = commands.add_parser("book", help="run the notebooks and build the pages")
     book.add_argument("names", nargs="*", metavar="NOTEBOOK", help="run only these (default: all)")
     book.add_argument("--profile", default="cpu", help="how much to compute: smoke, cpu or gpu (default: cpu)")
     book.add_argument("--jobs", type=int, metavar="N", help="notebooks at a time (default: the number of cores)")
     book.add_argument("--no-html", action="store_true", help="run the notebooks only")
     book.add_argument("--output", type=Path, metavar="DIR", help="where _executed and _build go (default: book)")
-    book.set_defaults(run=_book)
+    book.set_defaults(run=run_book)
 
     serve = commands.add_parser("serve", help="show the book that was built last, on this machine only")
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="the port to listen on (default: 8000)")
     serve.add_argument("--output", type=Path, metavar="DIR", help="the --output of fewsteps book (default: book)")
-    serve.set_defaults(run=_serve)
-    return parser
+    serve.set_defaults(run=run_serve)
 
 
-def _book(chosen: argparse.Namespace) -> int:
+def run_book(chosen: argparse.Namespace) -> int:
+    """Run the notebooks and build the pages."""
     from fewsteps import parameters
     from fewsteps.book.build import build, publish
     from fewsteps.book.execute import execute, tasks
@@ -111,13 +63,10 @@ def _report(label: str, text: str, started: float) -> None:
     print(f"[{time.monotonic() - started:6.1f} s] {label}: {text}", flush=True)
 
 
-def _serve(chosen: argparse.Namespace) -> int:
+def run_serve(chosen: argparse.Namespace) -> int:
+    """Serve what was built."""
     from fewsteps.book.project import Project
     from fewsteps.book.serve import serve
 
     serve(Project.find(Path.cwd(), chosen.output), chosen.port)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,7 @@
+"""``python -m fewsteps.cli``."""
+
+import sys
+
+from fewsteps.cli import main
+
+sys.exit(main())

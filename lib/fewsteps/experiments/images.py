@@ -1,0 +1,46 @@
+"""Sampled images on disk: one picture to look at, and one array to measure."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from fewsteps.experiments.sampling import Drawn, Plan
+from fewsteps.files import write_atomic
+
+COLUMNS, ROWS = 16, 16
+
+
+def tiled(images: Tensor, columns: int = COLUMNS, gap: int = 1) -> np.ndarray:
+    """Images in [0, 1], (N, C, H, W), as one uint8 picture (rows, columns, 3) with `gap` white pixels between."""
+    tiles = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    count, height, width, _ = tiles.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = tile
+    return sheet
+
+
+def write_grid(path: Path, images: Tensor) -> None:
+    """The first 256 images as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(tiled(images[: COLUMNS * ROWS])).save(buffer, "PNG", optimize=True)
+    write_atomic(path, buffer.getvalue())
+
+
+def write_images(path: Path, drawn: Drawn, plan: Plan) -> None:
+    """All images as uint8 (N, H, W, C), their classes where they have one, and the plan as JSON text."""
+    arrays = {"images": (drawn.images * 255).round().byte().permute(0, 2, 3, 1).numpy()}
+    if drawn.labels is not None:
+        arrays["labels"] = drawn.labels.numpy()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays, plan=np.array(json.dumps(plan.described() | {"nfe": drawn.nfe})))
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,326 @@
+"""Images from a shipped network: a plan says everything that decides them, and shards make it the same anywhere.
+
+A shard is 256 images with a seed of its own. Some samplers let the images of a batch depend on each other (NCSN++'s
+corrector averages norms), so the shard, not the machine, decides which images share a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fewsteps import checkpoints, data, filters, memory, samplers, schedules, trained
+from fewsteps.denoisers import Denoiser
+from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.filters import IDENTITY, Filter
+from fewsteps.parameters import integer, seed
+from fewsteps.schedules import VE, Schedule
+from fewsteps.theory import RIVALS, steps_for
+from fewsteps.theory.rivals import Rival
+from fewsteps.trained import Trained
+
+SHARD = 256
+GAMMA_IMAGES = 512  # clean images that Analytic-DDPM's Gamma is taken over
+GRIDS = {"geometric": schedules.geometric, "karras": schedules.karras, "uniform": schedules.uniform}
+FAR = 100.0  # a state this many times larger than noisy data can be is no sample any more
+USUAL = {
+    "langevin": "eps, the step of its moves, is usually too large: langevin_eps gives one for short runs",
+    "pc": "corrector_snr is usually too large for so few steps",
+    "reverse": "too few steps usually do that: give more NFE",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is sampled.
+
+    Attributes
+    ----------
+    checkpoint : str
+    sampler : str
+        A key of ``fewsteps.theory.RIVALS``.
+    nfe : int
+        Network calls per image; the sampler takes as many steps as they pay for.
+    grid : {"karras", "geometric", "uniform"}
+        How the times are spaced.
+    filt : dict, optional
+        ``kind`` ("scalar", "tdas" or "pds") and the keyword arguments of that builder.
+    labels : "any", "each" or int
+        No class; every class in turn; or one class.
+    count, seed : int
+    named : dict
+        Further parameters of the sampler.
+    """
+
+    checkpoint: str
+    sampler: str = "dpmpp_2m"
+    nfe: int = 50
+    grid: Literal["karras", "geometric", "uniform"] = "karras"
+    filt: Mapping[str, Any] | None = None
+    labels: str | int = "any"
+    count: int = SHARD
+    seed: int = 0
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.sampler not in RIVALS:
+            raise ParameterError(f"sampler must be one of {', '.join(RIVALS)}, not {self.sampler!r}.")
+        if self.grid not in GRIDS:
+            raise ParameterError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}.")
+        integer("nfe", self.nfe, least=1)
+        integer("count", self.count, least=1)
+        seed(self.seed)
+        if self.labels not in ("any", "each"):
+            integer("labels", self.labels, least=0)
+
+    @property
+    def shards(self) -> list[int]:
+        """Images in each shard."""
+        whole, rest = divmod(self.count, SHARD)
+        return [SHARD] * whole + ([rest] if rest else [])
+
+    @property
+    def rival(self) -> Rival:
+        """The sampler and the process that it runs on."""
+        return RIVALS[self.sampler]
+
+    def described(self) -> dict[str, Any]:
+        """What a result records."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Images and what they cost."""
+
+    images: Tensor
+    """(N, C, H, W) in [0, 1]."""
+    labels: Tensor | None
+    nfe: int
+
+
+def sample(
+    plan: Plan,
+    folder: Path = checkpoints.FOLDER,
+    *,
+    workers: int = 1,
+    batch: int = SHARD,
+    device: torch.device | str = "cpu",
+    say: Callable[[int], None] | None = None,
+) -> Drawn:
+    """All images of a plan, shard by shard, merged in their order: the same numbers whatever the number of workers.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Of the checkpoint.
+    workers : int
+        Processes, each with one thread, on a CPU; 1 stays in this process with all its threads.
+    batch : int
+        Images per network call; less if memory is short. Does not change the images beyond rounding.
+    device : optional
+    say : callable, optional
+        Gets the number of images after each shard.
+
+    Raises
+    ------
+    ParameterError
+        If the plan does not fit the checkpoint, or `workers` or `batch` is below 1.
+    ShapeError
+        If the sampler diverges.
+    """
+    integer("workers", workers, least=1)
+    integer("batch", batch, least=1)
+    work = partial(_shard, plan, folder, batch, str(device))
+    parts = []
+    for part in _run(work, len(plan.shards), workers):
+        parts.append(part)
+        if say is not None:
+            say(len(part.images))
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Drawn(torch.cat([p.images for p in parts]), torch.cat(labels) if labels else None, parts[0].nfe)
+
+
+def _run(work: Callable[[int], Drawn], count: int, workers: int) -> Iterator[Drawn]:
+    if workers == 1:
+        yield from map(work, range(count))
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(work, range(count))
+
+
+_loaded: dict[tuple[str, Path, str], Trained] = {}
+
+
+def _shard(plan: Plan, folder: Path, batch: int, device: str, index: int) -> Drawn:
+    """One shard; the network is kept for the next."""
+    key = (plan.checkpoint, folder, device)
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = trained.load(*key)
+    model, count = _loaded[key], plan.shards[index]
+    try:
+        return draw(model, replace(plan, count=count), index, device=device, batch=batch)
+    except (RuntimeError, MemoryError) as error:
+        if not memory.ran_out(error):
+            raise
+
+        def attempt(fewer: int) -> None:
+            x = torch.zeros(fewer, *model.shape, device=device)
+            with torch.inference_mode():
+                model.network(x, x.new_zeros(fewer))
+
+        fits = memory.largest_batch(attempt, min(batch, count))
+        advice = f"--batch {fits} fits" if fits else "not even one image fits"
+        raise ParameterError(f"Memory ran out with {min(batch, count)} images per network call: {advice}.") from error
+
+
+def draw(model: Trained, plan: Plan, shard: int = 0, *, device: str = "cpu", batch: int = SHARD) -> Drawn:
+    """The images of one shard, ``plan.count`` of them.
+
+    Parameters
+    ----------
+    model : Trained
+    plan : Plan
+        Its checkpoint's name is not looked at.
+    shard : int
+        Index of the shard, which with the plan's seed decides the noise.
+
+    Raises
+    ------
+    ParameterError
+        If the sampler cannot run on this network.
+    ShapeError
+        If it diverges.
+    """
+    schedule = _schedule(model, plan)
+    labels = _labels(model, plan, shard)
+    cond = labels.to(device) if labels is not None else None
+    denoiser: Denoiser = _Chunked(model.denoiser(schedule), batch)
+    noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
+    steps = steps_for(plan.sampler, plan.nfe)
+    named = {**plan.rival.named, **plan.named}
+    if plan.sampler == "langevin":
+        steps = max(1, (plan.nfe - 1) // integer("per_level", named["per_level"], least=1))
+    times = GRIDS[plan.grid](schedule, steps)
+    if plan.sampler == "analytic":
+        named["eps_power"] = _gamma(model, denoiser, schedule, times, plan, device)
+    if "corrector_snr" in named:
+        named["step_size"] = samplers.snr_step(named.pop("corrector_snr"))
+    start = (plan.count, *model.shape)
+    try:
+        run = plan.rival.sampler(denoiser, start, times, noise=noise, cond=cond, filt=_filter(model, plan), **named)
+    except TypeError as error:
+        raise ParameterError(f"the sampler {plan.sampler} takes no such parameter: {error}.") from error
+    with torch.inference_mode():
+        end = _watched(run, plan, schedule)
+    return Drawn(trained.to_images(end.x, schedule).float().cpu(), labels, end.nfe)
+
+
+def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> samplers.Step:
+    """The last step, once it is known that no step ran away; the norms are looked at together, after the loop."""
+    norms, end = [], None
+    try:
+        for end in run:
+            norms.append((end.t, end.x.square().mean().sqrt()))
+    except ShapeError as error:
+        size = f"; its size there was {float(norms[-1][1]):.3g}" if norms else ""
+        raise ShapeError(f"{str(error).rstrip('.')}{size}. For {plan.sampler}, {_usual(plan)}.") from error
+    assert end is not None
+    for step, ((t, _), norm) in enumerate(zip(norms, torch.stack([norm for _, norm in norms]).tolist(), strict=True)):
+        power = float(schedule.alpha(t)) ** 2 + float(schedule.sigma(t)) ** 2
+        if not norm <= FAR * math.sqrt(power):
+            raise ShapeError(
+                f"{plan.sampler} diverged: at step {step + 1} of {len(norms)} the state has size {norm:.3g} where noisy "
+                f"data have {math.sqrt(power):.3g}; {_usual(plan)}."
+            )
+    return end
+
+
+def _usual(plan: Plan) -> str:
+    return USUAL.get(plan.sampler, "too few steps, or a filter far from 1, usually do that")
+
+
+def _schedule(model: Trained, plan: Plan) -> Schedule:
+    if model.predicts == "class":
+        raise ParameterError(f"{model.name} is a classifier: it makes no images.")
+    family = plan.rival.family
+    if model.predicts == "score":
+        if family is not VE:
+            raise ParameterError(
+                f"{model.name} knows the score of a VE process: of the samplers "
+                f"{', '.join(key for key, rival in RIVALS.items() if rival.family is VE)} can run on it."
+            )
+        levels = model.card["predicts"]["sigmas"]
+        return VE(levels[-1], levels[0])
+    if model.predicts == "eps" and family is VE:
+        raise ParameterError(
+            f"{model.name} predicts the noise of a VP process: of the samplers "
+            f"{', '.join(key for key, rival in RIVALS.items() if rival.family is not VE)} can run on it."
+        )
+    return family()
+
+
+def _labels(model: Trained, plan: Plan, shard: int) -> Tensor | None:
+    if plan.labels == "any":
+        return None
+    if not model.classes:
+        raise ParameterError(f'{model.name} knows no classes: labels must be "any".')
+    if plan.labels == "each":
+        return (torch.arange(plan.count) + shard * SHARD) % model.classes
+    return torch.full((plan.count,), integer("labels", plan.labels, least=0, most=model.classes - 1))
+
+
+def _filter(model: Trained, plan: Plan) -> Filter:
+    if not plan.filt:
+        return IDENTITY
+    given = dict(plan.filt)
+    kind, size = given.pop("kind", None), model.shape[-2:]
+    builders: dict[str, Callable[..., Filter]] = {
+        "scalar": filters.scalar,
+        "tdas": partial(filters.tdas, size),
+        "pds": partial(filters.pds_radial, size),
+    }
+    if kind not in builders:
+        raise ParameterError(f"the kind of a filter must be one of {', '.join(builders)}, not {kind!r}.")
+    try:
+        return builders[kind](**given)
+    except TypeError as error:
+        raise ParameterError(f"the filter {kind} cannot be made from {given}: {error}.") from error
+
+
+def _gamma(model: Trained, denoiser: Denoiser, schedule: Schedule, times: Tensor, plan: Plan, device: str) -> Tensor:
+    """Analytic-DDPM's Gamma on training images: it is chosen on other data than it is judged on."""
+    source = model.card["data"]
+    clean = data.load(source["name"], "train", source["size"]).images[:GAMMA_IMAGES].to(device)
+    with torch.inference_mode():
+        noise = samplers.white_noise(plan.seed, device)
+        return samplers.mean_square_eps(denoiser, trained.from_images(clean, schedule), times, noise=noise)
+
+
+class _Chunked:
+    """A denoiser that gives its network no more than so many images at a time."""
+
+    def __init__(self, model: Denoiser, batch: int) -> None:
+        self.model, self.batch, self.schedule = model, batch, model.schedule
+
+    def mean(self, x: Tensor, t: Any, cond: Any = None) -> Tensor:
+        """The model's mean, part by part."""
+        if len(x) <= self.batch:
+            return self.model.mean(x, t, cond)
+        conds = [None] * math.ceil(len(x) / self.batch) if cond is None else cond.split(self.batch)
+        return torch.cat([self.model.mean(p, t, c) for p, c in zip(x.split(self.batch), conds, strict=True)])
+
+    def draw(self, x: Tensor, t: Any, cond: Any = None, noise: Tensor | None = None) -> Tensor:
+        """The mean."""
+        return self.mean(x, t, cond)

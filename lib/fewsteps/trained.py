@@ -1,0 +1,141 @@
+"""Shipped networks, ready to sample: the card says what a checkpoint predicts, and the right adapter is put around it.
+
+Images are in [0, 1] where the process is variance exploding, as in the papers that use it, and in [-1, 1] where it is
+variance preserving; `to_images` takes either back to [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fewsteps import checkpoints, networks
+from fewsteps.denoisers import Denoiser, FromEDM, FromEps, FromScore
+from fewsteps.errors import CheckpointError, ParameterError
+from fewsteps.schedules import VE, Schedule, VPLinear
+
+Network = nn.Module
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network with its card.
+
+    Attributes
+    ----------
+    card : dict
+        What it is, from what data, how long, and what it should measure.
+    network : nn.Module
+        In evaluation mode, float32.
+    """
+
+    card: dict[str, Any]
+    network: Network
+
+    @property
+    def name(self) -> str:
+        """Of the checkpoint."""
+        return self.card["name"]
+
+    @property
+    def predicts(self) -> str:
+        """One of "edm", "eps", "score" and "class"."""
+        return self.card["predicts"]["kind"]
+
+    @property
+    def classes(self) -> int:
+        """How many classes it can be told; 0 for none."""
+        return int(self.card["network"].get("classes", 0))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of its images."""
+        size = self.card["data"]["size"]
+        return self.card["network"]["channels"], size, size
+
+    def denoiser(self, schedule: Schedule | None = None) -> Denoiser:
+        """The posterior mean that the network stands for, under a schedule.
+
+        Parameters
+        ----------
+        schedule : Schedule, optional
+            Any for a network under EDM's preconditioning (default VE(), the papers' noise levels); a variance
+            preserving one for "eps" (default VPLinear()), a variance exploding one for "score" (default from the
+            first to the last level that it was trained on).
+
+        Raises
+        ------
+        ParameterError
+            If the network cannot serve that schedule, or is no denoiser.
+        """
+        said = self.card["predicts"]
+        if self.predicts == "edm":
+            schedule = schedule or VE()
+            low, high = span(schedule)
+            mean, std = low + (high - low) * said["mean"], (high - low) * said["std"]
+            return FromEDM(self.network, schedule, mean, std)
+        if self.predicts == "eps":
+            schedule = schedule or VPLinear()
+            if span(schedule) != (-1, 1):
+                raise ParameterError(f"{self.name} predicts the noise of a VP process: give a VP schedule.")
+            return FromEps(self.network, schedule, lambda t: clock(schedule, t))
+        if self.predicts == "score":
+            levels = said["sigmas"]
+            schedule = schedule or VE(levels[-1], levels[0])
+            if not isinstance(schedule, VE):
+                raise ParameterError(f"{self.name} predicts the score of a VE process: give a VE schedule.")
+            return FromScore(self.network, schedule)
+        raise ParameterError(f"{self.name} is a classifier: it denoises nothing.")
+
+
+def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Trained:
+    """A checkpoint as a network that computes.
+
+    Parameters
+    ----------
+    name : str
+        One of ``checkpoints.names(folder)``.
+    folder : Path
+        Default: data/checkpoints of this checkout.
+    device : optional
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint, it is damaged, or its weights do not fit the network of its card.
+    """
+    card, weights = checkpoints.load(name, folder)
+    network = networks.build(card["network"])
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights of {name} do not fit the network of its card: restore both with git checkout."
+        ) from error
+    return Trained(card, network.to(device).eval().requires_grad_(False))
+
+
+def span(schedule: Schedule) -> tuple[float, float]:
+    """The range of clean images under a schedule: (0, 1) if it keeps the signal as it is (VE), else (-1, 1)."""
+    return (0.0, 1.0) if float(schedule.alpha(schedule.t_max)) == 1 else (-1.0, 1.0)
+
+
+def to_images(x: Tensor, schedule: Schedule) -> Tensor:
+    """Samples under a schedule as images in [0, 1]."""
+    low, high = span(schedule)
+    return ((x - low) / (high - low)).clamp(0, 1)
+
+
+def from_images(images: Tensor, schedule: Schedule) -> Tensor:
+    """Images in [0, 1] in the range that a schedule works in."""
+    low, high = span(schedule)
+    return low + (high - low) * images
+
+
+def clock(schedule: Schedule, t: Tensor) -> Tensor:
+    """log(sigma / alpha) / 4, the time that this project's networks are told."""
+    return ((schedule.sigma(t) / schedule.alpha(t)).log() / 4).to(t)

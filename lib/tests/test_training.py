@@ -1,0 +1,279 @@
+"""Training: what it converges to, that it can be stopped anywhere, and what it says when it cannot go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fewsteps import checkpoints, data, denoisers, errors, losses, schedules, trained
+from fewsteps.files import read_json
+from fewsteps.training import RECIPES, recipe, train
+from fewsteps.training.loop import _Run, rate, shifted
+from fewsteps.training.state import Average
+from fewsteps.training.team import Team
+
+DIGITS = recipe("digits")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("digits", "train", 8)
+
+
+def weights(folder, name="digits"):
+    return checkpoints.load(name, folder)[1]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class TestObjectives:
+    """A network that says 0 is exact for Gaussian data under EDM, which fixes every constant of the objective."""
+
+    def normal(self, count=4096):
+        return 0.3 + 0.2 * torch.randn(count, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    def test_edm_of_the_exact_denoiser_is_one(self):
+        found = losses.EDM(0.3, 0.2)(lambda x, t: 0 * x, self.normal(), None, torch.Generator().manual_seed(1))
+        assert found.shape == (4096,)
+        assert float(found.mean()) == pytest.approx(1, abs=5 * float(found.std()) / 64)
+
+    def test_eps_of_no_prediction_is_the_noise(self):
+        found = losses.Eps()(lambda x, t: 0 * x, self.normal(), None, torch.Generator().manual_seed(1))
+        assert float(found.mean()) == pytest.approx(1, abs=5 * float(found.std()) / 64)
+
+    def test_eps_tells_the_network_its_noise_level(self):
+        """Pure white data of variance 1 make a perfect eps a linear function of x whose slope the level gives."""
+        white = 0.5 + 0.5 * torch.randn(4096, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+        def exact(x, t):
+            return x * torch.exp(4 * t)[:, None, None, None] / (1 + torch.exp(8 * t)[:, None, None, None]).sqrt()
+
+        found = losses.Eps()(exact, white, None, torch.Generator().manual_seed(1))
+        level = torch.linspace(0, 1, 100_000, dtype=torch.float64) * (1 - 1e-3) + 1e-3
+        expected = float(schedules.VPLinear().alpha(level).square().mean())
+        assert float(found.mean()) == pytest.approx(expected, abs=5 * float(found.std()) / 64)
+
+    def test_score_matching_of_the_exact_score(self):
+        sigmas = [1.0, 0.3, 0.1]
+
+        def exact(x, sigma):
+            return -(x - 0.3) / (0.04 + sigma.square())[:, None, None, None]
+
+        found = losses.ScoreMatching(sigmas)(exact, self.normal(), None, torch.Generator().manual_seed(1))
+        expected = sum(0.04 / (0.04 + s * s) for s in sigmas) / 3
+        assert float(found.mean()) == pytest.approx(expected, abs=5 * float(found.std()) / 64)
+
+    @pytest.mark.parametrize(
+        ("made", "word"),
+        [
+            (lambda: losses.EDM(0.0, 0.0), "std"),
+            (lambda: losses.EDM(0.0, 1.0, wide=2), "wide"),
+            (lambda: losses.EDM(0.0, 1.0, ends=(2, 1)), "ends"),
+            (lambda: losses.ScoreMatching([1.0]), "sigmas"),
+            (lambda: losses.ScoreMatching([1.0, 2.0]), "sigmas"),
+        ],
+    )
+    def test_refusals(self, made, word):
+        with pytest.raises(errors.ParameterError, match=word):
+            made()
+
+
+@pytest.mark.parametrize(
+    "schedule", [schedules.VE(), schedules.VPLinear(), schedules.VPCosine(), schedules.Discrete.linear(100)]
+)
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.3, 0.2), (-0.7, 0.6)])
+def test_a_network_of_zeros_under_edm_is_the_gaussian_denoiser(schedule, mean, std):
+    """Source: BASE-HEUN. c_skip, c_out, c_in and the units of every schedule, against the closed form."""
+    exact = denoisers.Gaussian(schedule, torch.full((4, 4), std**2, dtype=torch.float64), mean)
+    found = denoisers.FromEDM(lambda x, t: 0 * x, schedule, mean, std)
+    x = torch.randn(3, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for t in (schedule.t_max, schedule.t_min, round((schedule.t_max + schedule.t_min) / 2)):
+        if t <= 0:
+            continue
+        torch.testing.assert_close(found.mean(x, float(t)), exact.mean(x, float(t)), rtol=1e-9, atol=1e-9)
+
+
+def test_the_network_is_told_the_noise_in_units_of_the_data():
+    seen = []
+
+    def network(x, t):
+        seen.append((x, t))
+        return 0 * x
+
+    x = torch.ones(2, 1, 4, 4)
+    denoisers.FromEDM(network, schedules.VE(), 0.5, 0.25).mean(x, 2.0)
+    assert torch.allclose(seen[0][1], torch.full((2,), 8.0).log() / 4)
+    assert torch.allclose(seen[0][0], 2 * x / 65**0.5)
+
+
+class TestLoop:
+    def test_a_run_that_stopped_equals_one_that_did_not(self, tmp_path, images):
+        train(DIGITS, tmp_path / "whole", steps=24, device="cpu", images=images)
+        train(DIGITS, tmp_path / "parts", steps=10, device="cpu", images=images)
+        train(DIGITS, tmp_path / "parts", steps=24, device="cpu", images=images)
+        assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+    def test_seeds_repeat_and_differ(self, tmp_path, images):
+        for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+            train(replace(DIGITS, seed=seed), tmp_path / name, steps=3, device="cpu", images=images)
+        assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+        assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+    def test_it_learns_and_the_card_says_what_it_is(self, tmp_path, images):
+        said = []
+        path = train(DIGITS, tmp_path, steps=250, device="cpu", images=images, say=said.append)
+        log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert said[-1].step == 250 and said[-1].images == 250 * 64
+        assert log[-1]["loss"] < 0.6  # a network that says 0 has 1
+        card = read_json(path)
+        assert card["data"]["sha256"] == images.sha256 and card["training"]["steps"] == 250
+        assert card["predicts"]["kind"] == "edm" and card["training"]["processes"] == 1
+        assert card["predicts"]["mean"] == pytest.approx(float(images.images.mean()), abs=1e-4)
+        model = trained.load("digits", tmp_path)
+        assert model.shape == (1, 8, 8) and model.classes == 10
+
+    def test_a_killed_run_goes_on_from_its_last_checkpoint(self, tmp_path):
+        command = [sys.executable, "-m", "fewsteps.cli", "train", "digits", "--minutes", "5", "--interval", "0.2"]
+        running = subprocess.Popen([*command, "--out", str(tmp_path), "--device", "cpu"], stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 90
+        while not (tmp_path / "log.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        kept = read_json(tmp_path / "digits.json")["training"]["steps"]
+        assert kept >= 1
+        trained.load("digits", tmp_path)  # whole, and it fits its card
+        train(DIGITS, tmp_path, steps=kept + 2, device="cpu")
+        assert read_json(tmp_path / "digits.json")["training"]["steps"] == kept + 2
+
+    def test_two_processes_share_a_batch(self, tmp_path, images):
+        """Against one process that computes both shares itself and averages their gradients."""
+        code = (
+            "import sys, torch; torch.set_num_threads(1); from pathlib import Path\n"
+            "from fewsteps.training import recipe, train\n"
+            "train(recipe('digits'), Path(sys.argv[1]), steps=3, device='cpu', half=False)"
+        )
+        script = tmp_path / "go.py"
+        script.write_text(code)
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, *launch, str(script), str(tmp_path / "two")], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert read_json(tmp_path / "two/digits.json")["training"]["processes"] == 2
+
+        with Team("cpu") as team:
+            run = _Run(DIGITS, tmp_path / "one", images, team, compiled=False, half=False)
+            team.size = 2
+            for _ in range(3):
+                run.optimiser.zero_grad()
+                for team.rank in (0, 1):
+                    x0, cond = run._batch(DIGITS.batch)
+                    (run.objective(run.network, x0, cond, run.generator).mean() / 2).backward()
+                torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
+                for group in run.optimiser.param_groups:
+                    group["lr"] = DIGITS.rate * rate(run.position.step, DIGITS)
+                run.optimiser.step()
+                run.position.step += 1
+                run.position.images += DIGITS.batch
+                run.average.update(run.network, DIGITS.batch, run.position.images)
+        found = weights(tmp_path / "two")
+        for name, value in run.average.weights.items():
+            torch.testing.assert_close(found[name], value.half().float(), rtol=2e-3, atol=2e-4)
+
+    def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(self, tmp_path, images):
+        train(DIGITS, tmp_path, steps=3, device="cpu", images=images)
+        good = weights(tmp_path)
+        broken = replace(images, images=images.images * float("nan"))
+        made = replace(DIGITS, objective=lambda images: losses.EDM(0.3, 0.4))  # or its mean would be NaN and refused
+        with pytest.raises(errors.TrainingError, match="checkpoint before it is kept.*learning rate"):
+            train(made, tmp_path, steps=9, device="cpu", images=broken)
+        assert same(good, weights(tmp_path))
+
+    def test_the_state_of_another_recipe_is_refused(self, tmp_path, images):
+        train(DIGITS, tmp_path, steps=1, device="cpu", images=images)
+        with pytest.raises(errors.CheckpointError, match="another rate"):
+            train(replace(DIGITS, rate=1e-4), tmp_path, steps=2, device="cpu", images=images)
+
+    def test_a_damaged_state_is_refused(self, tmp_path, images):
+        train(DIGITS, tmp_path, steps=1, device="cpu", images=images)
+        path = tmp_path / "state.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+        with pytest.raises(errors.CheckpointError, match="damaged: remove it"):
+            train(DIGITS, tmp_path, steps=2, device="cpu", images=images)
+
+    def test_without_an_end_it_does_not_begin(self, tmp_path):
+        with pytest.raises(errors.ParameterError, match="minutes or steps"):
+            train(DIGITS, tmp_path)
+
+    def test_memory_that_runs_out_names_the_batch_that_fits(self, tmp_path):
+        """With a real limit on the memory of a process."""
+        code = (
+            "import resource, sys, torch; torch.set_num_threads(1)\n"
+            "from pathlib import Path\n"
+            "from dataclasses import replace\n"
+            "from fewsteps import data\n"
+            "from fewsteps.training import recipe, train\n"
+            "images = data.load('digits', 'train', 8)\n"
+            "train(recipe('digits'), Path(sys.argv[1]), steps=1, device='cpu', images=images)\n"
+            "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)\n"
+            "large = replace(recipe('digits'), batch=65536)\n"
+            "try:\n    train(large, Path(sys.argv[1]) / 'large', steps=1, device='cpu', images=images)\n"
+            "except ValueError as error:\n    print(error)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+        assert done.stdout.startswith("Memory ran out with 65536 images per step: --batch "), done.stderr[-2000:]
+        fits = int(done.stdout.split("--batch ")[1].split()[0])
+        assert 1 <= fits <= 32768 and fits & (fits - 1) == 0
+
+
+class TestParts:
+    def test_the_average_has_its_half_life(self):
+        network = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(network.weight)
+        average = Average(network, half_life=64)
+        torch.nn.init.ones_(network.weight)
+        average.update(network, 64, seen=10**6)
+        assert float(average.weights["weight"]) == pytest.approx(0.5)
+        average.update(network, 128, seen=10**6)
+        assert float(average.weights["weight"]) == pytest.approx(0.875)
+
+    def test_without_half_life_the_average_is_the_weights(self):
+        network = torch.nn.Linear(2, 2)
+        average = Average(network, half_life=0)
+        torch.nn.init.ones_(network.weight)
+        average.update(network, 1, seen=1)
+        assert torch.equal(average.weights["weight"], network.weight)
+
+    def test_the_rate_rises_stays_and_falls(self):
+        made = replace(DIGITS, warmup=10, decay=100)
+        assert rate(0, made) == pytest.approx(0.1)
+        assert rate(50, made) == 1
+        assert rate(400, made) == pytest.approx(0.5)
+
+    def test_shifts_move_whole_images_and_fill_with_zeros(self):
+        images = torch.arange(1.0, 17).reshape(1, 1, 4, 4).expand(64, 1, 4, 4)
+        moved = shifted(images, 1, torch.Generator().manual_seed(0))
+        kinds = {tuple(image.flatten().tolist()) for image in moved}
+        assert len(kinds) == 9 and tuple(images[0].flatten().tolist()) in kinds
+        assert moved.shape == images.shape
+
+    def test_unknown_recipes_list_those_there_are(self):
+        with pytest.raises(errors.ParameterError, match="mnist, fashion, cifar10"):
+            recipe("imagenet")
+
+    def test_every_recipe_builds_its_network(self):
+        from fewsteps.networks import build
+
+        for made in RECIPES.values():
+            assert sum(p.numel() for p in build(made.network).parameters()) < 8e6
