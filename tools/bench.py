@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pywt
 import scipy.fft
+import scipy.linalg
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
-from fewsteps import denoisers, filters, samplers, schedules, spectra, transforms
+from fewsteps import denoisers, filters, metrics, samplers, schedules, spectra, transforms
 
 
 def milliseconds(work: Callable[[], object], *, repeats: int = 7, seconds: float = 0.15) -> float:
@@ -178,6 +179,27 @@ print(time.perf_counter() - begin, peak() - before)
     return float(said[0]), float(said[1])
 
 
+def frechet(width: int = 2048) -> tuple[float, float, float]:
+    """Seconds of a Fréchet distance at Inception's width, the same by a matrix square root, and how far they differ.
+
+    The root takes too long to repeat, so each side runs once.
+    """
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.arange(1, width + 1, dtype=torch.float64).rsqrt()  # a falling spectrum, as features have
+    laws = []
+    for count in (3 * width, 2 * width):
+        features = torch.randn(count, width, generator=generator, dtype=torch.float64) * scales
+        laws.append((features.mean(0), torch.cov(features.mT)))
+    (mu1, cov1), (mu2, cov2) = laws
+    metrics.frechet_distance(mu1[:64], cov1[:64, :64], mu2[:64], cov2[:64, :64])  # LAPACK is loaded once
+    begin = time.perf_counter()
+    ours = metrics.frechet_distance(mu1, cov1, mu2, cov2)
+    between = time.perf_counter()
+    root = scipy.linalg.sqrtm(cov1.numpy() @ cov2.numpy())
+    theirs = float((mu1 - mu2).square().sum() + cov1.trace() + cov2.trace()) - 2 * float(np.trace(root).real)
+    return between - begin, time.perf_counter() - between, abs(ours / theirs - 1)
+
+
 def crossover() -> list[tuple[int, float, float]]:
     """(size, matrix ms, FFT ms) for the cosine transform of one batch of constant size in bytes."""
     generator = torch.Generator().manual_seed(0)
@@ -205,6 +227,9 @@ def main() -> None:
         print(f"{what:36} {mine:9.3f}   {instead:28} {other:9.3f}   {other / mine:5.1f}")
     seconds, memory = law()
     print(f"\ntheory.propagate, 64 x 64, 1000 steps: {seconds:.2f} s, {memory:.2f} GiB (goal: under 2 s and 2 GiB)")
+    mine, other, apart = frechet()
+    print(f"\nmetrics.frechet_distance, 2048 features: {mine:.2f} s, by scipy.linalg.sqrtm {other:.2f} s")
+    print(f"ratio {other / mine:.1f} (goal: at least 10), relative difference {apart:.1e}")
     print(f"\ncosine transform: matrix up to {transforms.MATRIX_MAX} px, FFT beyond")
     print(f"{'px':>6} {'matrix ms':>10} {'FFT ms':>10}")
     for size, matrix, fast in crossover():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -48,6 +49,34 @@ def use_style() -> None:
             "savefig.dpi": 110,
         }
     )
+
+
+def tiled(images: Tensor, columns: int = 16, gap: int = 1) -> np.ndarray:
+    """Images side by side as one picture.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W)
+        In [0, 1]; what lies outside is clipped.
+    columns : int
+        At most so many in a row.
+    gap : int
+        White pixels between two.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows, columns, 3)
+        uint8.
+    """
+    tiles = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    count, height, width, _ = tiles.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = tile
+    return sheet
 
 
 def image_grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels: Sequence[str]) -> Figure:

@@ -105,8 +105,8 @@ def smoke_book() -> Path:
     """The directory of this project's own smoke book, built (or found up to date) as ``make book`` does it."""
     from fewsteps.book.build import build
     from fewsteps.book.execute import execute
-    from fewsteps.files import exclusive
     from fewsteps.book.project import Project
+    from fewsteps.files import exclusive
 
     project = Project(ROOT)
     with exclusive(project.lock("smoke")):

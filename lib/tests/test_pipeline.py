@@ -20,11 +20,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from fewsteps.book.build import BuildError, build
 from fewsteps.book.execute import tasks
-from fewsteps.files import exclusive
 from fewsteps.book.project import Project
 from fewsteps.book.serve import server
 from fewsteps.book.vendor import vendor
 from fewsteps.errors import ParameterError, UserError
+from fewsteps.files import exclusive
 
 ROOT = Path(__file__).resolve().parents[2]
 

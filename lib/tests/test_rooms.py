@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str] | None] = {
     "trained": {"networks", "checkpoints", "denoisers", "schedules", "transforms", "spectra"},
     "experiments": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
-        *("training", "losses", "networks", "checkpoints", "trained", "data", "metrics"),
+        *("training", "losses", "networks", "checkpoints", "trained", "data", "metrics", "figures"),
     },
     "results": set(),  # reads the tables in data/results
     "figures": set(),  # draws the tensors it is given

@@ -166,7 +166,10 @@ class TestLoop:
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, *launch, str(script), str(tmp_path / "two")], capture_output=True, text=True, env=environment
+            [sys.executable, *launch, str(script), str(tmp_path / "two")],
+            capture_output=True,
+            text=True,
+            env=environment,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         assert read_json(tmp_path / "two/digits.json")["training"]["processes"] == 2
@@ -195,7 +198,7 @@ class TestLoop:
         good = weights(tmp_path)
         broken = replace(images, images=images.images * float("nan"))
         made = replace(DIGITS, objective=lambda images: losses.EDM(0.3, 0.4))  # or its mean would be NaN and refused
-        with pytest.raises(errors.TrainingError, match="checkpoint before it is kept.*learning rate"):
+        with pytest.raises(errors.TrainingError, match=r"checkpoint before it is kept.*learning rate"):
             train(made, tmp_path, steps=9, device="cpu", images=broken)
         assert same(good, weights(tmp_path))
 

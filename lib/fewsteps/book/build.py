@@ -15,6 +15,9 @@ import sys
 from pathlib import Path
 
 from fewsteps import parameters
+from fewsteps.book.project import Project
+from fewsteps.book.vendor import vendor
+from fewsteps.errors import UserError
 from fewsteps.files import (
     digest,
     digest_file,
@@ -25,9 +28,6 @@ from fewsteps.files import (
     swap_directory,
     write_atomic,
 )
-from fewsteps.book.project import Project
-from fewsteps.book.vendor import vendor
-from fewsteps.errors import UserError
 
 # A page's place in the staged tree, and the file to copy there or the text to write.
 Stage = dict[str, Path | str]

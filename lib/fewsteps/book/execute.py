@@ -16,9 +16,9 @@ from typing import Any
 from tqdm import tqdm
 
 from fewsteps import parameters
-from fewsteps.files import digest, digest_file, fresh_directory, read_json, write_atomic
 from fewsteps.book.project import Project
 from fewsteps.errors import ParameterError
+from fewsteps.files import digest, digest_file, fresh_directory, read_json, write_atomic
 
 
 @dataclass(frozen=True)

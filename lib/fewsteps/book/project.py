@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from fewsteps import parameters
-from fewsteps.files import digest_file, digest_tree, files_below
 from fewsteps.errors import ParameterError, UserError
+from fewsteps.files import digest_file, digest_tree, files_below
 
 
 @dataclass(frozen=True)

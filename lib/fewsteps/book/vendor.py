@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fewsteps.files import digest, digest_file, exclusive, fresh_directory, swap_directory
 from fewsteps.book.project import Project
 from fewsteps.errors import UserError
+from fewsteps.files import digest, digest_file, exclusive, fresh_directory, swap_directory
 
 WIDGETS = "@jupyter-widgets/html-manager/dist"
 

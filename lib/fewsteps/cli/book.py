@@ -30,8 +30,8 @@ def run_book(chosen: argparse.Namespace) -> int:
     from fewsteps import parameters
     from fewsteps.book.build import build, publish
     from fewsteps.book.execute import execute, tasks
-    from fewsteps.files import exclusive
     from fewsteps.book.project import Project
+    from fewsteps.files import exclusive
 
     profile = parameters.profile(chosen.profile).name
     project = Project.find(Path.cwd(), chosen.output)

@@ -11,28 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from fewsteps.experiments.sampling import Drawn, Plan
+from fewsteps.figures import tiled
 from fewsteps.files import write_atomic
 
-COLUMNS, ROWS = 16, 16
-
-
-def tiled(images: Tensor, columns: int = COLUMNS, gap: int = 1) -> np.ndarray:
-    """Images in [0, 1], (N, C, H, W), as one uint8 picture (rows, columns, 3) with `gap` white pixels between."""
-    tiles = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    count, height, width, _ = tiles.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for index, tile in enumerate(tiles):
-        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        sheet[top : top + height, left : left + width] = tile
-    return sheet
+SHOWN = 256
 
 
 def write_grid(path: Path, images: Tensor) -> None:
     """The first 256 images as a PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(tiled(images[: COLUMNS * ROWS])).save(buffer, "PNG", optimize=True)
+    Image.fromarray(tiled(images[:SHOWN])).save(buffer, "PNG", optimize=True)
     write_atomic(path, buffer.getvalue())
 
 

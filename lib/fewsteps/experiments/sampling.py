@@ -241,8 +241,8 @@ def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> sa
         power = float(schedule.alpha(t)) ** 2 + float(schedule.sigma(t)) ** 2
         if not norm <= FAR * math.sqrt(power):
             raise ShapeError(
-                f"{plan.sampler} diverged: at step {step + 1} of {len(norms)} the state has size {norm:.3g} where noisy "
-                f"data have {math.sqrt(power):.3g}; {_usual(plan)}."
+                f"{plan.sampler} diverged: at step {step + 1} of {len(norms)} the state has size {norm:.3g} where "
+                f"noisy data have {math.sqrt(power):.3g}; {_usual(plan)}."
             )
     return end
 

@@ -184,7 +184,7 @@ class _Run:
         return loss.detach()
 
     def _batch(self, batch: int) -> tuple[Tensor, Tensor | None]:
-        """This process's share of the step's images, a function of (seed, step, process) alone."""
+        """Of the step's images, the share of this process, a function of (seed, step, process) alone."""
         recipe, team = self.recipe, self.team
         share = batch // team.size
         self.generator.manual_seed((recipe.seed * 1_000_003 + self.position.step) * 1009 + team.rank)
@@ -208,7 +208,11 @@ class _Run:
         pace = position.seconds / max(position.step, 1)
         total = min(last, limit / max(pace, 1e-9))
         if say is not None and self.team.rank == 0:
-            say(Progress(position.step, position.images, position.seconds, position.loss, max(int(total), position.step)))
+            say(
+                Progress(
+                    position.step, position.images, position.seconds, position.loss, max(int(total), position.step)
+                )
+            )
 
     def _store(self) -> None:
         if self.team.rank:

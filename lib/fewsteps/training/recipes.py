@@ -166,7 +166,7 @@ RECIPES: dict[str, Recipe] = {
                 name=f"{short}-classifier",
                 title=f"Classifier of {long}, for Fréchet distances and checks",
                 data=data,
-                size=32,
+                size=size,
                 network={"kind": "classifier", "channels": channels, "classes": 10, "width": width},
                 objective=lambda images: CrossEntropy(),
                 batch=128,
@@ -175,18 +175,19 @@ RECIPES: dict[str, Recipe] = {
                 half_life=30_000,
                 weight_decay=1e-2,
                 flip=flip,
-                shift=2 if channels == 1 else 4,
+                shift=shift,
                 unlabelled=0.0,
             )
-            for short, long, data, channels, width, flip in (
-                ("mnist", "MNIST", "mnist", 1, 16, False),
-                ("fashion", "Fashion-MNIST", "fashion_mnist", 1, 32, True),
-                ("cifar10", "CIFAR-10", "cifar10", 3, 32, True),
+            for short, long, data, size, channels, width, shift, flip in (
+                ("mnist", "MNIST", "mnist", 32, 1, 16, 2, False),
+                ("fashion", "Fashion-MNIST", "fashion_mnist", 32, 1, 32, 2, True),
+                ("cifar10", "CIFAR-10", "cifar10", 32, 3, 32, 4, True),
+                ("digits", "the 8 px digits of the scikit-learn wheel", "digits", 8, 1, 16, 1, False),
             )
         ),
         Recipe(
             name="digits",
-            title="The 8 px digits of the scikit-learn wheel: a network that trains in a minute, for tests",
+            title="The 8 px digits of the scikit-learn wheel: a small network for tests and first steps",
             data="digits",
             size=8,
             network=unet(1, 8, width=16, multipliers=[1, 2], blocks=1, attention=[], patch=1, classes=10),

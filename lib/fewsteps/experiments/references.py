@@ -1,0 +1,155 @@
+"""What samples are compared with, shipped as statistics, so that nobody needs the data set to evaluate.
+
+For a data set, a size and a feature network: the moments of the training images (the reference of a Fréchet distance)
+and of the test images (a second one, which the feature network has not seen), a few thousand feature vectors of each
+(for precision, recall and kernel distances, and for the floor), and the mean power spectrum of the training images.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from fewsteps import checkpoints, data, metrics, spectra, trained
+from fewsteps.errors import CheckpointError, DataError
+from fewsteps.files import write_atomic
+from fewsteps.metrics import Extractor, Moments
+
+FOLDER = checkpoints.FOLDER.parent / "references"
+KEPT = 2000  # feature vectors of each split, and images that the scores of real data are taken over
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Statistics of real images in the features of one network."""
+
+    data: str
+    size: int
+    extractor: str
+    said: dict[str, Any]
+    """Hashes, counts, the classifier's accuracy on the test images, and what the scores of those are."""
+    train: Moments
+    test: Moments
+    train_features: Tensor
+    test_features: Tensor
+    train_spectrum: Tensor
+    test_spectrum: Tensor
+    """Mean power of the images by ring of frequencies (DCT), float64."""
+
+    @property
+    def path(self) -> str:
+        """Name of the file."""
+        return name_of(self.data, self.size, self.extractor)
+
+
+def name_of(dataset: str, size: int, extractor: str) -> str:
+    """Name of a reference's file, without ending."""
+    return f"{dataset}-{size}.{extractor}"
+
+
+def feature_network(name: str, folder: Path = checkpoints.FOLDER) -> Extractor:
+    """A shipped classifier as an extractor.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none of that name, or it is no classifier.
+    """
+    model = trained.load(name, folder)
+    if model.predicts != "class":
+        raise CheckpointError(f"{name} is no classifier: it has no features to compare images by.")
+    return metrics.from_network(name, model.network, channels=model.shape[0])
+
+
+def radial_power(images: Tensor) -> Tensor:
+    """Mean power of images by ring of DCT frequencies."""
+    return spectra.radial_mean(spectra.power_spectrum(images, "dct"), "dct").power
+
+
+def build(dataset: str, size: int, extractor: Extractor) -> Reference:
+    """Measure a data set, which must be at hand.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
+    moments, kept, spectra_of, said = [], [], [], {}
+    for split in ("train", "test"):
+        images = data.load(dataset, split, size)
+        vectors = metrics.features(extractor, images.images)
+        moments.append(Moments.of(vectors))
+        kept.append(vectors[:KEPT].half())
+        said[split] = {"count": len(images), "sha256": images.sha256}
+        spectra_of.append(radial_power(images.images))
+        if split == "test" and extractor.logits is not None:
+            logits = metrics.logits(extractor, images.images)
+            said["real"] = scores(logits)
+            if images.labels is not None:
+                said["accuracy"] = float((logits.argmax(1) == images.labels).double().mean())
+    return Reference(dataset, size, extractor.name, said, *moments, *kept, *spectra_of)
+
+
+def scores(logits: Tensor) -> dict[str, Any]:
+    """What a classifier says of images: inception score, share it is sure of (above .9), share of each class."""
+    chances = logits.double().softmax(1)
+    return {
+        "inception_score": metrics.inception_score(logits, splits=1).mean,
+        "confident": float((chances.amax(1) > 0.9).double().mean()),
+        "classes": (torch.bincount(chances.argmax(1), minlength=logits.shape[1]) / len(logits)).tolist(),
+    }
+
+
+def save(reference: Reference, folder: Path = FOLDER) -> Path:
+    """Write a reference whole or not at all."""
+    tensors = {"train_features": reference.train_features, "test_features": reference.test_features}
+    tensors |= {"train_spectrum": reference.train_spectrum, "test_spectrum": reference.test_spectrum}
+    for split, moments in (("train", reference.train), ("test", reference.test)):
+        tensors |= {f"{split}/{key}": value for key, value in moments.to_arrays().items()}
+    about = {"data": reference.data, "size": reference.size, "extractor": reference.extractor, "said": reference.said}
+    path = folder / f"{reference.path}.safetensors"
+    write_atomic(path, to_bytes(tensors, metadata={"about": json.dumps(about)}))
+    return path
+
+
+def read(dataset: str, size: int, extractor: str, folder: Path = FOLDER) -> Reference:
+    """A shipped reference.
+
+    Raises
+    ------
+    DataError
+        If there is none for these images and this network, which lists those there are; or it is damaged.
+    """
+    path = folder / f"{name_of(dataset, size, extractor)}.safetensors"
+    if not path.exists():
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors"))) or "none"
+        raise DataError(
+            f"there is no reference for {dataset} at {size} px in the features of {extractor}; there are: {there}. "
+            f"python tools/measure_references.py {extractor} makes one."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"data/references/{path.name} is damaged: restore it with git checkout.") from error
+    train, test = (
+        Moments.from_arrays({key: tensors[f"{split}/{key}"] for key in ("count", "mean", "scatter")})
+        for split in ("train", "test")
+    )
+    vectors = (tensors[f"{split}_features"].float() for split in ("train", "test"))
+    rings = (tensors[f"{split}_spectrum"] for split in ("train", "test"))
+    return Reference(dataset, size, extractor, about["said"], train, test, *vectors, *rings)
+
+
+def networks_for(dataset: str, size: int, folder: Path = FOLDER) -> list[str]:
+    """The feature networks that there are references of, for a data set at a size."""
+    stem = f"{dataset}-{size}."
+    return sorted(path.stem.removeprefix(stem) for path in folder.glob(f"{stem}*.safetensors"))

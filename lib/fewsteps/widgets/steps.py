@@ -1,0 +1,123 @@
+"""Chapter 01 and the gallery: trained networks denoising, step by step, under the reader's hand."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import lru_cache
+from typing import Any
+
+import anywidget
+import torch
+import traitlets
+from PIL import Image
+from torch import Tensor
+
+from fewsteps import figures, samplers, schedules, spectra, trained
+from fewsteps.errors import ParameterError
+from fewsteps.parameters import integer
+from fewsteps.schedules import VPLinear
+from fewsteps.widgets.bundle import HERE, bundle
+
+COUNT = 6
+
+
+class StepsLab(anywidget.AnyWidget):
+    """What shipped networks hold in hand and predict at every step of DPM-Solver++(2M).
+
+    Parameters
+    ----------
+    networks : tuple of str
+        Checkpoints under EDM's preconditioning or that predict noise.
+    steps : int
+        Of the sampler, from 2 to 60.
+    seed : int
+    step, network
+        Where the controls stand at first; traits of the same names follow the reader's hand.
+
+    Raises
+    ------
+    ParameterError
+        If there is no network, or a number is out of range.
+    CheckpointError
+        If there is no such checkpoint.
+
+    Notes
+    -----
+    Source: SD-1, Fig. 2 (the prediction of x0 by step of a trained network).
+    """
+
+    _esm = bundle("steps_lab.js")
+    _css = HERE / "lab.css"
+    runs = traitlets.Dict().tag(sync=True)
+    names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    network = traitlets.Unicode().tag(sync=True)
+    step = traitlets.Int(8, min=1).tag(sync=True)
+
+    def __init__(
+        self, networks: tuple[str, ...] = ("mnist",), *, steps: int = 24, seed: int = 0, **traits: Any
+    ) -> None:
+        if not networks:
+            raise ParameterError("networks must name at least one checkpoint.")
+        integer("steps", steps, least=2, most=60)
+        made = {name: _run(name, steps, seed) for name in networks}
+        traits = {"network": networks[0], "step": min(8, steps)} | traits
+        super().__init__(names=list(networks), runs=made, **traits)
+
+    @traitlets.validate("network")
+    def _network_is_here(self, proposal: Any) -> str:
+        if self.names and proposal.value not in self.names:
+            raise ParameterError(f"network must be one of {', '.join(self.names)}, not {proposal.value!r}.")
+        return proposal.value
+
+    def spectrum(self) -> tuple[list[float], list[float]]:
+        """Frequencies in cycles per pixel, and the power of the prediction over that of the finished images there."""
+        run = self.runs[self.network]
+        return run["frequency"], run["share"][self.step - 1]
+
+
+@lru_cache(maxsize=16)
+def _run(name: str, steps: int, seed: int) -> dict[str, Any]:
+    """One network's run as the page draws it: pictures as WebP, spectra as numbers."""
+    model = trained.load(name)
+    schedule = VPLinear()
+    labels = torch.arange(COUNT) if model.classes else None
+    with torch.inference_mode():
+        noise = samplers.white_noise(seed)
+        start = noise((COUNT, *model.shape))
+        walk = samplers.dpmpp_2m(
+            model.denoiser(schedule), start, schedules.karras(schedule, steps), noise=noise, cond=labels
+        )
+        taken = list(walk)
+    times = schedules.karras(schedule, steps).tolist()
+    states = [start, *(step.x for step in taken[:-1])]
+    finished = _power(trained.to_images(taken[-1].x, schedule))
+    shares = [(_power((step.x0_hat + 1) / 2) / finished).clamp(1e-6, 1e3) for step in taken]
+    return {
+        "title": model.card["title"],
+        "noisy": [_picture(_shown(x)) for x in states],
+        "clean": [_picture((step.x0_hat + 1) / 2) for step in taken],
+        "level": [float(f"{float(schedule.sigma(t) / schedule.alpha(t)):.4g}") for t in times[:-1]],
+        "frequency": [round(float(f), 5) for f in _frequency(model.shape[-1])],
+        "share": [[float(f"{float(v):.4g}") for v in share] for share in shares],
+    }
+
+
+def _shown(x: Tensor) -> Tensor:
+    """A noisy state in [0, 1]: scaled so that three standard deviations of it fit."""
+    return (x / 6 + 0.5).clamp(0, 1)
+
+
+def _power(images: Tensor) -> Tensor:
+    return spectra.radial_mean(spectra.power_spectrum(images.double(), "dct"), "dct").power[1:]
+
+
+def _frequency(size: int) -> Tensor:
+    return spectra.radial_mean(torch.zeros(size, size, dtype=torch.float64), "dct").frequency[1:]
+
+
+def _picture(images: Tensor) -> str:
+    """A row of images as a WebP in a data address: a noisy state does not compress without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(figures.tiled(images, columns=len(images), gap=0)).save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

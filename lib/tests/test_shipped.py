@@ -1,0 +1,221 @@
+"""Sampling and evaluating with shipped networks: repeatable, honest about its counts, and good enough to be shipped."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewsteps import checkpoints, data, errors, trained
+from fewsteps.experiments import evaluation, gates, references, sampling
+from fewsteps.experiments.sampling import Drawn, Plan, sample
+from fewsteps.theory import RIVALS
+
+SHIPPED = checkpoints.names()
+
+
+def fewsteps(*arguments):
+    command = [sys.executable, "-m", "fewsteps.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+class TestShipped:
+    @pytest.mark.parametrize("name", SHIPPED)
+    def test_it_loads_and_is_small(self, name):
+        model = trained.load(name)
+        assert model.card["weights"]["bytes"] < 16 * 2**20
+        assert model.card["training"]["steps"] > 0 and model.card["data"]["sha256"]
+
+    @pytest.mark.parametrize("name", [name for name in SHIPPED if name in gates.GATES])
+    def test_it_passed_its_gate(self, name):
+        measured = checkpoints.card(name)["measured"]
+        assert measured["count"] >= gates.PLAN["count"]
+        assert gates.failures(name, measured) == []
+
+    @pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith("-classifier")])
+    def test_classifiers_say_how_good_they_are(self, name):
+        assert checkpoints.card(name)["measured"]["accuracy"] > 0.8
+
+    def test_a_gate_can_fail(self):
+        measured = json.loads(json.dumps(checkpoints.card("digits")["measured"]))
+        for row in measured["rows"]:
+            row["value"] = 0.0 if row["metric"] in ("precision", "recall", "confident") else 1e9
+        assert len(gates.failures("digits", measured)) == 4
+
+
+class TestSampling:
+    plan = Plan("digits", nfe=6, count=300, labels="each")
+
+    def test_the_same_numbers_with_any_number_of_workers(self):
+        alone, together = sample(self.plan), sample(self.plan, workers=2)
+        assert torch.equal(alone.images, together.images)
+        assert torch.equal(alone.labels, together.labels)
+        assert len(alone.images) == 300 and alone.nfe == 6
+
+    def test_a_longer_run_begins_like_a_shorter_one(self):
+        whole, part = sample(self.plan), sample(Plan("digits", nfe=6, count=256, labels="each"))
+        assert torch.equal(whole.images[:256], part.images)
+        assert not torch.equal(whole.images[256:], part.images[:44])
+
+    def test_network_calls_in_parts_change_rounding_alone(self):
+        plan = Plan("digits", nfe=6, count=40)
+        torch.testing.assert_close(sample(plan).images, sample(plan, batch=16).images, rtol=0, atol=1e-4)
+
+    @pytest.mark.parametrize("sampler", [key for key in RIVALS if key != "langevin"])
+    def test_every_sampler_runs_and_counts_its_calls(self, sampler):
+        drawn = sample(Plan("digits", sampler=sampler, nfe=20, count=8, grid="geometric"))
+        assert 18 <= drawn.nfe <= 20
+        assert drawn.images.shape == (8, 1, 8, 8)
+        assert float(drawn.images.min()) >= 0 and float(drawn.images.max()) <= 1
+
+    def test_langevin_takes_its_papers_parameters(self):
+        drawn = sample(
+            Plan("digits", sampler="langevin", nfe=51, count=8, grid="geometric", named={"per_level": 10, "eps": 5e-5})
+        )
+        assert drawn.nfe == 51
+
+    def test_filters_reach_the_sampler(self):
+        plan = Plan("digits", sampler="ancestral", nfe=8, count=8)
+        plain = sample(plan).images
+        same = sample(Plan("digits", sampler="ancestral", nfe=8, count=8, filt={"kind": "scalar", "lam": 1.0})).images
+        other = sample(
+            Plan("digits", sampler="ancestral", nfe=8, count=8, filt={"kind": "tdas", "lam": 0.8, "r": 0.3})
+        ).images
+        torch.testing.assert_close(plain, same)
+        assert float((plain - other).abs().mean()) > 1e-3
+
+    def test_classes_are_obeyed(self):
+        drawn = sample(Plan("digits", nfe=30, count=200, labels="each"))
+        said = trained.load("digits-classifier").network(drawn.images).argmax(1)
+        assert float((said == drawn.labels).float().mean()) > 0.85
+
+    def test_a_diverging_sampler_says_where_and_why(self):
+        plan = Plan("digits", sampler="pc", nfe=40, count=4, named={"corrector_snr": 30.0})
+        with pytest.raises(errors.ShapeError, match=r"(?s)step \d+ of 20.*corrector_snr"):
+            sample(plan)
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"sampler": "euler"}, "sampler must be one of reverse, ancestral"),
+            ({"grid": "log"}, "grid must be one of"),
+            ({"nfe": 0}, "nfe must"),
+            ({"count": 0}, "count must"),
+            ({"labels": "none"}, "labels must"),
+            ({"labels": 10}, "labels must be an integer from 0 to 9"),
+            ({"filt": {"kind": "box"}}, "kind of a filter must be one of scalar, tdas, pds"),
+            ({"filt": {"kind": "tdas", "width": 1}}, "filter tdas cannot be made"),
+            ({"filt": {"kind": "scalar", "lam": 0.9}}, "injects no noise"),
+            ({"named": {"eta": 1}}, "takes no such parameter"),
+            ({"checkpoint": "mnist-classifier"}, "classifier: it makes no images"),
+        ],
+    )
+    def test_bad_plans_are_refused_in_a_sentence(self, given, words):
+        with pytest.raises(errors.UserError, match=words):
+            sample(Plan(**{"checkpoint": "digits", "count": 2, "nfe": 4, **given}))
+
+
+class TestEvaluation:
+    def test_real_images_measure_like_real_images(self):
+        """The test images in the place of samples: every number is at its floor."""
+        images = data.load("digits", "test", 8).images
+        said = evaluation.evaluate(Plan("digits", count=len(images)), [Drawn(images, None, 0)], [0])
+        rows = {row["metric"]: row for row in said["rows"]}
+        distance = rows["FD-digits-classifier"]
+        assert distance["value"] == pytest.approx(distance["floor"], rel=1e-3)
+        assert rows["FD-digits-classifier (test)"]["value"] < 1e-3 * distance["value"]
+        assert rows["precision"]["value"] == pytest.approx(rows["precision"]["floor"], abs=0.01)
+        assert rows["confident"]["value"] == pytest.approx(rows["confident"]["floor"], abs=0.005)
+        assert rows["spectrum, low half"]["value"] == pytest.approx(rows["spectrum, low half"]["floor"], rel=1e-6)
+        assert rows["confident"]["classes"] == pytest.approx([0.1] * 10, abs=0.03)
+
+    def test_noise_measures_badly(self):
+        images = torch.rand(360, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        rows = {
+            row["metric"]: row for row in evaluation.evaluate(Plan("digits"), [Drawn(images, None, 0)], [0])["rows"]
+        }
+        assert rows["FD-digits-classifier"]["value"] > 20 * rows["FD-digits-classifier"]["floor"]
+        assert rows["precision"]["value"] < 0.1 and rows["spectrum, high half"]["value"] > 0.5
+
+    def test_every_row_says_where_it_is_from(self):
+        images = data.load("digits", "test", 8).images
+        for row in evaluation.evaluate(Plan("digits"), [Drawn(images, None, 0)], [0, 2])["rows"]:
+            assert row["seeds"] == [0, 2] and row["low"] <= row["value"] <= row["high"]
+            assert all(row[key] for key in ("extractor", "resize", "reference", "count", "reference_count"))
+
+    def test_the_shipped_reference_is_what_the_data_give(self):
+        shipped = references.read("digits", 8, "digits-classifier")
+        built = references.build("digits", 8, references.feature_network("digits-classifier"))
+        assert built.said["train"] == shipped.said["train"]
+        torch.testing.assert_close(built.train.mean, shipped.train.mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(built.train_spectrum, shipped.train_spectrum, rtol=1e-6, atol=0)
+
+    def test_references_store_and_read_back(self, tmp_path):
+        made = references.read("digits", 8, "digits-classifier")
+        path = references.save(made, tmp_path)
+        again = references.read("digits", 8, "digits-classifier", tmp_path)
+        assert again.train.sha256() == made.train.sha256()
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(errors.DataError, match="damaged"):
+            references.read("digits", 8, "digits-classifier", tmp_path)
+        with pytest.raises(errors.DataError, match="there is no reference for digits at 8 px in the features of x"):
+            references.read("digits", 8, "x", tmp_path)
+
+
+class TestCommands:
+    def test_sample_writes_a_grid_and_an_array(self, tmp_path):
+        done = fewsteps("sample", "digits", "--nfe", 5, "--count", 20, "--labels", "each", "--out", tmp_path / "x")
+        assert done.returncode == 0, done.stderr
+        with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+            assert arrays["images"].shape == (20, 8, 8, 1) and arrays["images"].dtype == np.uint8
+            assert arrays["labels"].tolist() == [*range(10), *range(10)]
+            assert json.loads(str(arrays["plan"]))["nfe"] == 5
+        with Image.open(tmp_path / "x.png") as grid:
+            assert grid.size == (16 * 9 - 1, 2 * 9 - 1)
+
+    def test_evaluate_prints_and_writes_its_rows(self, tmp_path):
+        arguments = ("evaluate", "digits", "--nfe", 5, "--count", 64, "--seeds", 2, "--out", tmp_path / "rows.json")
+        done = fewsteps(*arguments)
+        assert done.returncode == 0, done.stderr
+        said = json.loads((tmp_path / "rows.json").read_text())
+        assert said["count"] == 128 and said["nfe"] == 5
+        assert "FD-digits-classifier" in done.stdout and "real" in done.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["train", "imagenet", "--minutes", "1"], "recipe must be one of mnist, fashion"),
+            (["train", "digits"], "minutes or steps must be given"),
+            (["train", "digits", "--minutes", "0"], "minutes must be a number above 0"),
+            (["sample", "imagenet"], "no checkpoint is called 'imagenet': there are"),
+            (["sample", "digits", "--labels", "red"], "labels must"),
+            (["sample", "digits", "--set", "eta"], "NAME=VALUE"),
+            (["sample", "digits", "--workers", "0"], "workers must"),
+            (["evaluate", "digits", "--seeds", "0"], "--seeds must"),
+        ],
+    )
+    def test_mistakes_are_one_sentence(self, arguments, words):
+        done = fewsteps(*arguments)
+        assert done.returncode == 2
+        assert words in done.stderr and "Traceback" not in done.stderr
+
+    def test_a_full_disk_is_one_sentence(self, tmp_path):
+        code = (
+            "import resource, sys, fewsteps.cli\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+            "raise SystemExit(fewsteps.cli.main(sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", code, "train", "digits", "--steps", "2", "--out", str(tmp_path / "run")]
+        done = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "Could not write" in done.stderr and "File too large" in done.stderr and "Traceback" not in done.stderr
+        assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+def test_the_plan_is_split_into_shards_of_fixed_size():
+    assert Plan("x", count=600).shards == [256, 256, 88]
+    assert Plan("x", count=256).shards == [256]
+    assert sampling.SHARD == 256
