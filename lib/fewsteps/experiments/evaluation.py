@@ -56,7 +56,7 @@ def evaluate(
     known = references.networks_for(source["name"], source["size"], reference_folder)
     if not known:
         raise DataError(
-            f"there is no reference for {source['name']} at {source['size']} px: python tools/measure_references.py "
+            f"there is no reference for {source['name']} at {source['size']} px: python tools/measure_statistics.py "
             "makes one where the data set and a classifier of it are at hand."
         )
     images = torch.cat([part.images for part in drawn])

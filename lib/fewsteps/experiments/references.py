@@ -22,7 +22,7 @@ from fewsteps.errors import CheckpointError, DataError
 from fewsteps.files import write_atomic
 from fewsteps.metrics import Extractor, Moments
 
-FOLDER = checkpoints.FOLDER.parent / "references"
+FOLDER = checkpoints.FOLDER.parent / "statistics"
 KEPT = 2000  # feature vectors of each split, and images that the scores of real data are taken over
 
 
@@ -132,14 +132,14 @@ def read(dataset: str, size: int, extractor: str, folder: Path = FOLDER) -> Refe
         there = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors"))) or "none"
         raise DataError(
             f"there is no reference for {dataset} at {size} px in the features of {extractor}; there are: {there}. "
-            f"python tools/measure_references.py {extractor} makes one."
+            f"python tools/measure_statistics.py {extractor} makes one."
         )
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"data/references/{path.name} is damaged: restore it with git checkout.") from error
+        raise DataError(f"data/statistics/{path.name} is damaged: restore it with git checkout.") from error
     train, test = (
         Moments.from_arrays({key: tensors[f"{split}/{key}"] for key in ("count", "mean", "scatter")})
         for split in ("train", "test")

@@ -17,7 +17,7 @@ from fewsteps import spectra, transforms
 from fewsteps.denoisers import Denoiser
 from fewsteps.errors import ShapeError
 from fewsteps.parameters import integer
-from fewsteps.samplers import Noise
+from fewsteps.samplers.walk import Noise
 from fewsteps.schedules import diffuse
 from fewsteps.shapes import Float
 
@@ -35,6 +35,8 @@ class Response:
         the noisy image, 1 everything.
     error, wiener_error : Tensor
         What each leaves of the power of the image, 1 for an estimate that says nothing.
+    total, wiener_total : float
+        The same over all frequencies together.
     """
 
     frequency: Tensor
@@ -42,6 +44,8 @@ class Response:
     wiener: Tensor
     error: Tensor
     wiener_error: Tensor
+    total: float
+    wiener_total: float
 
 
 @torch.no_grad()
@@ -106,10 +110,13 @@ def response(
     # The Wiener filter of every coefficient, averaged as the network's is: with the power of what comes in.
     expected = alpha**2 * signal / count + sigma**2
     keeps = alpha**2 * signal / count / expected
+    filtered = signal * sigma**2 / expected
     return Response(
         frequency=frequency,
         gain=alpha * rings(cross) / rings(power),
         wiener=rings(keeps * power) / rings(power),
         error=rings(error) / spectrum,
-        wiener_error=rings(signal * sigma**2 / expected) / spectrum,
+        wiener_error=rings(filtered) / spectrum,
+        total=float(error.sum() / signal.sum()),
+        wiener_total=float(filtered.sum() / signal.sum()),
     )

@@ -1,4 +1,4 @@
-"""Write data/references: statistics of the real images, in the features of each classifier named (default: all).
+"""Write data/statistics: statistics of the real images, in the features of each classifier named (default: all).
 
 FEWSTEPS_DATA must name the data sets; what is written holds no image.
 """
