@@ -9,8 +9,11 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,11 +21,17 @@ import pywt
 import scipy.fft
 import scipy.linalg
 import torch
+from diffusers.pipelines.ddim.pipeline_ddim import DDIMPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fewsteps import denoisers, filters, metrics, samplers, schedules, spectra, transforms
+from fewsteps import denoisers, filters, metrics, networks, samplers, schedules, spectra, trained, transforms
+from fewsteps.data import Images
+from fewsteps.training import recipe
+from fewsteps.training.loop import Run
+from fewsteps.training.team import Team
 
 
 def milliseconds(work: Callable[[], object], *, repeats: int = 7, seconds: float = 0.15) -> float:
@@ -200,6 +209,86 @@ def frechet(width: int = 2048) -> tuple[float, float, float]:
     return between - begin, time.perf_counter() - between, abs(ours / theirs - 1)
 
 
+class _Timed(torch.nn.Module):
+    """A network that both sides call, and that counts the time spent inside it."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.inside = network, 0.0
+        self.config = SimpleNamespace(in_channels=3, sample_size=32)
+        self.dtype, self.device = torch.float32, torch.device("cpu")  # what a pipeline asks of its network
+
+    def forward(self, x: torch.Tensor, t: Any, **_: Any) -> Any:
+        begin = time.perf_counter()
+        times = torch.as_tensor(t, dtype=torch.float32).expand(len(x)) / 1000
+        said = self.network(x, times)
+        self.inside += time.perf_counter() - begin
+        return SimpleNamespace(sample=said)
+
+
+def pipelines(batch: int = 64, count: int = 20) -> tuple[float, float, float, float]:
+    """Seconds inside and outside the same U-Net of 20 DDIM steps: ours, then diffusers' DDIMPipeline.
+
+    Both in float32, contiguous, not compiled, and both up to images in [0, 1]; the faster of three runs each.
+    """
+    torch.manual_seed(0)
+    network = _Timed(networks.build(recipe("cifar10").network).eval())
+    schedule = schedules.Discrete.linear(1000)
+    model = denoisers.FromEps(lambda x, t: network(x, t).sample, schedule)
+    times = torch.cat((torch.arange(951, 0, -50), torch.zeros(1))).double()
+    pipeline = DDIMPipeline(unet=network, scheduler=DDIMScheduler(clip_sample=False))  # type: ignore[arg-type]
+    pipeline.set_progress_bar_config(disable=True)
+
+    def ours() -> None:
+        with torch.inference_mode():
+            x = samplers.last(samplers.ddim(model, (batch, 3, 32, 32), times, noise=samplers.white_noise(0)))
+            trained.to_images(x, schedule)
+
+    def theirs() -> None:
+        pipeline(batch_size=batch, num_inference_steps=count, generator=torch.manual_seed(0), output_type="np")
+
+    found: list[float] = []
+    for work in (ours, theirs):
+        runs = []
+        for _ in range(3):
+            network.inside, begin = 0.0, time.perf_counter()
+            work()
+            runs.append((network.inside, time.perf_counter() - begin - network.inside))
+        found += [min(inside for inside, _ in runs), min(outside for _, outside in runs)]
+    return found[0], found[1], found[2], found[3]
+
+
+def training() -> tuple[float, float]:
+    """Milliseconds of our training step, and of a plain loop around the same network, batch and optimiser."""
+    made = recipe("cifar10")
+    images = Images(torch.rand(512, 3, 32, 32), torch.arange(512) % 10, None, "uniform noise", "")
+    with tempfile.TemporaryDirectory() as folder, Team("cpu") as team:
+        run = Run(made, Path(folder), images, team, compiled=False, half=True)
+        objective, network = run.objective, networks.build(made.network)
+        optimiser = torch.optim.AdamW(network.parameters(), made.rate, fused=True)
+        average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+        generator = torch.Generator()
+
+        def plain() -> None:
+            chosen = torch.randint(512, (made.batch,), generator=generator)
+            with torch.autocast("cpu", torch.bfloat16):
+                losses = objective(network, images.images[chosen], images.labels[chosen], generator)  # type: ignore[index]
+            losses.float().mean().backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            optimiser.zero_grad()
+            average.update_parameters(network)
+
+        # In turns, so that whatever else the machine does falls on both.
+        timed: tuple[list[float], list[float]] = ([], [])
+        for _ in range(6):
+            for work, said in zip((run.step, plain), timed, strict=True):
+                begin = time.perf_counter()
+                work()
+                said.append(1e3 * (time.perf_counter() - begin))
+    return statistics.median(timed[0][1:]), statistics.median(timed[1][1:])
+
+
 def crossover() -> list[tuple[int, float, float]]:
     """(size, matrix ms, FFT ms) for the cosine transform of one batch of constant size in bytes."""
     generator = torch.Generator().manual_seed(0)
@@ -230,6 +319,15 @@ def main() -> None:
     mine, other, apart = frechet()
     print(f"\nmetrics.frechet_distance, 2048 features: {mine:.2f} s, by scipy.linalg.sqrtm {other:.2f} s")
     print(f"ratio {other / mine:.1f} (goal: at least 10), relative difference {apart:.1e}")
+    inside, outside, inside_theirs, outside_theirs = pipelines()
+    print("\nDDIM, 20 steps, a U-Net of the book, batch 64 at 32 px: seconds inside and outside the network")
+    print(
+        f"  fewsteps {inside:.2f} + {outside:.4f}   diffusers' DDIMPipeline {inside_theirs:.2f} + {outside_theirs:.4f}"
+    )
+    print(f"  outside {outside / outside_theirs:.2f} of theirs (goal: at most 0.5), ", end="")
+    print(f"{64 / (inside + outside):.1f} against {64 / (inside_theirs + outside_theirs):.1f} images/s")
+    mine, other = training()
+    print(f"\ntraining step, the same network, batch 64, bfloat16: {mine:.0f} ms, in a plain loop {other:.0f} ms")
     print(f"\ncosine transform: matrix up to {transforms.MATRIX_MAX} px, FFT beyond")
     print(f"{'px':>6} {'matrix ms':>10} {'FFT ms':>10}")
     for size, matrix, fast in crossover():

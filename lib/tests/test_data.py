@@ -928,3 +928,16 @@ def test_patches_are_cut_from_everywhere():
     assert int(allowed.sum()) == 6000
     # 24 positions, 250 expected each, standard deviation below 16
     assert (allowed - 250).abs().max() < 5 * 16
+
+
+def test_at_hand_tells_what_needs_no_download(monkeypatch, tmp_path):
+    monkeypatch.delenv("FEWSTEPS_DATA", raising=False)
+    monkeypatch.setenv("FEWSTEPS_CACHE", str(tmp_path))
+    assert data.at_hand("digits") and data.at_hand("photos")
+    assert not data.at_hand("mnist") and not data.at_hand("kodak")
+    (tmp_path / "mnist/MNIST/raw").mkdir(parents=True)
+    assert data.at_hand("mnist")
+    monkeypatch.setenv("FEWSTEPS_DATA", str(tmp_path))
+    assert data.at_hand("cifar10")
+    with pytest.raises(ParameterError, match="name must be one of"):
+        data.at_hand("imagenet")

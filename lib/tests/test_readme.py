@@ -3,18 +3,31 @@
 import re
 from pathlib import Path
 
+import torch
+
+from fewsteps import trained
+
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(capsys):
     """They denoise: far better than the noisy image, whose error is (1 - ab) / ab."""
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) == 10
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     assert "exponent" in capsys.readouterr().out
     alpha_bar = names["alpha_bar"]
     assert (names["x0_hat"] - names["cat"]).square().mean() < 0.05 * (1 - alpha_bar) / alpha_bar
+
+
+def test_the_network_in_it_draws_the_digits_asked_for():
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["images"].shape == (10, 1, 8, 8)
+    said = trained.load("digits-classifier").network(names["images"]).argmax(1)
+    assert int((said == torch.arange(10)).sum()) >= 7
 
 
 def test_its_picture_and_files_are_there():

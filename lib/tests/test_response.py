@@ -22,6 +22,7 @@ def images():
 
 @pytest.mark.parametrize("schedule", [schedules.VE(), schedules.VPLinear()])
 def test_the_exact_gaussian_denoiser_is_its_wiener_filter(schedule, images):
+    """Source: SD-1, proposition 1."""
     exact = denoisers.Gaussian(schedule, POWER, MIDDLE, basis="dct")
     t = schedule.time(1.0)
     found = response(exact, images, float(t), noise=samplers.white_noise(1, dtype=torch.float64))
@@ -34,7 +35,7 @@ def test_the_exact_gaussian_denoiser_is_its_wiener_filter(schedule, images):
 
 
 def test_a_denoiser_that_recognises_has_the_same_linear_part_and_less_error():
-    """Two images told apart at once: a posterior mean far from linear, whose linear part is Wiener's all the same."""
+    """Two images told apart at once: far from linear, and the linear part is Wiener's all the same (SD-1)."""
     generator = torch.Generator().manual_seed(0)
     pair = torch.rand(2, 1, SIZE, SIZE, dtype=torch.float64, generator=generator)
     schedule = schedules.VE()

@@ -14,7 +14,7 @@ import torch
 from fewsteps import checkpoints, data, denoisers, errors, losses, schedules, trained
 from fewsteps.files import read_json
 from fewsteps.training import RECIPES, recipe, train
-from fewsteps.training.loop import _Run, rate, shifted
+from fewsteps.training.loop import Run, rate, shifted
 from fewsteps.training.state import Average
 from fewsteps.training.team import Team
 
@@ -41,6 +41,7 @@ class TestObjectives:
         return 0.3 + 0.2 * torch.randn(count, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
     def test_edm_of_the_exact_denoiser_is_one(self):
+        """Source: BASE-HEUN, whose weights make every noise level count alike."""
         found = losses.EDM(0.3, 0.2)(lambda x, t: 0 * x, self.normal(), None, torch.Generator().manual_seed(1))
         assert found.shape == (4096,)
         assert float(found.mean()) == pytest.approx(1, abs=5 * float(found.std()) / 64)
@@ -175,12 +176,12 @@ class TestLoop:
         assert read_json(tmp_path / "two/digits.json")["training"]["processes"] == 2
 
         with Team("cpu") as team:
-            run = _Run(DIGITS, tmp_path / "one", images, team, compiled=False, half=False)
+            run = Run(DIGITS, tmp_path / "one", images, team, compiled=False, half=False)
             team.size = 2
             for _ in range(3):
                 run.optimiser.zero_grad()
                 for team.rank in (0, 1):
-                    x0, cond = run._batch(DIGITS.batch)
+                    x0, cond = run.share_of(DIGITS.batch)
                     (run.objective(run.network, x0, cond, run.generator).mean() / 2).backward()
                 torch.nn.utils.clip_grad_norm_(run.network.parameters(), 1.0)
                 for group in run.optimiser.param_groups:
@@ -242,6 +243,7 @@ class TestLoop:
 
 class TestParts:
     def test_the_average_has_its_half_life(self):
+        """Source: BASE-NCSNv2, whose samples come from averaged weights."""
         network = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.zeros_(network.weight)
         average = Average(network, half_life=64)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewsteps.data import embedded, local, remote
+from fewsteps.data import cache, embedded, local, remote
 from fewsteps.data.images import Images, Pixels, finish, join
 from fewsteps.errors import DataError, ParameterError
 
@@ -98,6 +98,28 @@ def load(name: str, split: str = "train", size: int | None = None) -> Images:
     entry = _check(name, split, size)
     read = [_read(name, part) for part in (entry.splits if split == "all" else (split,))]
     return finish(join(read), entry.size if size is None else int(size), entry.source, frame=entry.frame)
+
+
+def at_hand(name: str) -> bool:
+    """Whether :func:`load` would find a data set without downloading: it is embedded, or in a folder of this machine.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of them.
+    """
+    _check(name, "train", None)
+    if name in EMBEDDED:
+        return True
+    folder = os.environ.get("FEWSTEPS_DATA")
+    if folder:
+        return Path(folder).expanduser().is_dir()
+    return name != "kodak" and any((cache.root() / name).glob("*/*"))
 
 
 def _check(name: object, split: object, size: object) -> Entry:

@@ -101,11 +101,11 @@ def train(
     number("interval", interval, above=0)
     with Team(device) as team:
         images = load(recipe.data, "train", recipe.size) if images is None else images
-        run = _Run(recipe, folder, images, team, compiled=compiled, half=half)
+        run = Run(recipe, folder, images, team, compiled=compiled, half=half)
         return run.until(limit, last, interval, say)
 
 
-class _Run:
+class Run:
     """One process's part of a training run."""
 
     def __init__(
@@ -158,18 +158,19 @@ class _Run:
             if over:
                 return self.folder / f"{self.recipe.name}.json"
             try:
-                total += self._step()
+                total += self.step()
             except (RuntimeError, MemoryError) as error:
                 if memory.ran_out(error):
                     raise TrainingError(self._full()) from error
                 raise
             count += 1
 
-    def _step(self) -> Tensor:
+    def step(self) -> Tensor:
+        """One step of training, and its loss on this device."""
         recipe, position, team = self.recipe, self.position, self.team
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.rate * rate(position.step, recipe)
-        x0, cond = self._batch(recipe.batch)
+        x0, cond = self.share_of(recipe.batch)
         with torch.autocast(team.device.type, torch.bfloat16) if self.half else nullcontext():
             # The objective is given this process's share of the batch and of its own randomness.
             losses = self.objective(self.wrapped, x0, cond, self.generator)
@@ -183,7 +184,7 @@ class _Run:
         self.average.update(self.network, recipe.batch, position.images)
         return loss.detach()
 
-    def _batch(self, batch: int) -> tuple[Tensor, Tensor | None]:
+    def share_of(self, batch: int) -> tuple[Tensor, Tensor | None]:
         """Of the step's images, the share of this process, a function of (seed, step, process) alone."""
         recipe, team = self.recipe, self.team
         share = batch // team.size
@@ -264,7 +265,7 @@ class _Run:
 
     def _full(self) -> str:
         def attempt(batch: int) -> None:
-            x0, cond = self._batch(batch)
+            x0, cond = self.share_of(batch)
             self.objective(self.network, x0, cond, self.generator).mean().backward()
 
         self.optimiser.zero_grad(set_to_none=True)

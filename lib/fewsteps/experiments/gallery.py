@@ -1,0 +1,153 @@
+"""What the gallery shows of a network: its samples, the training images nearest to them, its spectrum, its card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewsteps import checkpoints, data, metrics
+from fewsteps.data import Images
+from fewsteps.errors import DataError
+from fewsteps.experiments import references
+from fewsteps.experiments.sampling import Plan, sample
+
+SAMPLER = {
+    "edm": {"sampler": "dpmpp_2m", "grid": "karras"},
+    "eps": {"sampler": "dpmpp_2m", "grid": "karras"},
+    "score": {"sampler": "langevin", "grid": "geometric"},
+}
+"""How each kind of network is sampled for show: the way that its own papers do, or the best that can be had."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Training images nearest to samples, by the distance of pixels.
+
+    Attributes
+    ----------
+    images : Tensor, shape (N, C, H, W)
+        The nearest training image of each sample, mirrored where that is nearer and training mirrored too.
+    distance : Tensor, shape (N,)
+        Root mean square over pixels.
+    """
+
+    images: Tensor
+    distance: Tensor
+
+
+def generators() -> list[str]:
+    """The shipped networks that make images, those of photographs last."""
+    names = [name for name in checkpoints.names() if checkpoints.card(name)["predicts"]["kind"] in SAMPLER]
+    return sorted(names, key=lambda name: (checkpoints.card(name)["network"]["channels"], name))
+
+
+def plan_for(name: str, count: int, nfe: int = 50, seed: int = 0) -> Plan:
+    """How a network is sampled for show: all classes in turn where it knows any.
+
+    Networks of NCSN's kind take the sampler of their papers, annealed Langevin dynamics with `nfe` replaced by the
+    number of moves that their card records.
+    """
+    card = checkpoints.card(name)
+    said = dict(SAMPLER[card["predicts"]["kind"]])
+    named = dict(card.get("sampling", {}))
+    nfe = named.pop("nfe", nfe)
+    labels = "each" if card["network"].get("classes") else "any"
+    return Plan(name, nfe=nfe, count=count, seed=seed, labels=labels, named=named, **said)
+
+
+def neighbours(name: str, samples: Tensor) -> Neighbours:
+    """The training image nearest to each sample.
+
+    Parameters
+    ----------
+    name : str
+        Of the network that made the samples.
+    samples : Tensor, shape (N, C, H, W)
+        In [0, 1].
+
+    Raises
+    ------
+    DataError
+        If the training images are not at hand; nothing is downloaded for this.
+    """
+    card = checkpoints.card(name)
+    source = card["data"]
+    if not data.at_hand(source["name"]):
+        raise DataError(
+            f"the training images of {name} are not on this machine: set FEWSTEPS_DATA, or load {source['name']} once."
+        )
+    known = _known(source["name"], source["size"]).images
+    mirrored = bool(card["training"]["recipe"].get("flip"))
+    sides = [known, known.flip(-1)] if mirrored else [known]
+    found = [metrics.nearest(samples.flatten(1), side.flatten(1)) for side in sides]
+    best = torch.stack([side.distance[:, 0] for side in found]).argmin(0)
+    images = torch.stack([sides[side][found[side].index[k, 0]] for k, side in enumerate(best.tolist())])
+    distance = torch.stack([side.distance[:, 0] for side in found]).amin(0)
+    return Neighbours(images, distance / samples[0].numel() ** 0.5)
+
+
+@lru_cache(maxsize=1)
+def _known(dataset: str, size: int) -> Images:
+    return data.load(dataset, "train", size)
+
+
+def spectrum(name: str, samples: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Frequencies, power of samples and power of the training images by ring, or None without a reference."""
+    source = checkpoints.card(name)["data"]
+    known = references.networks_for(source["name"], source["size"])
+    if not known:
+        return None
+    real = references.read(source["name"], source["size"], known[0]).train_spectrum
+    made = references.radial_power(samples.double())
+    frequency = torch.arange(len(real), dtype=torch.float64) / (2 * (len(real) - 1))
+    return frequency[1:], made[1:], real[1:]
+
+
+def described(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """What the cards say, a row for each."""
+    rows = []
+    for name in names:
+        card = checkpoints.card(name)
+        training = card["training"]
+        rows.append(
+            (
+                name,
+                card["title"],
+                f"{card['parameters'] / 1e6:.2f} M",
+                f"{training['images'] / 1e6:.2f} M",
+                f"{training['minutes']:.0f} min, {training['machine']}",
+                f"{card['weights']['bytes'] / 2**20:.1f} MiB, {card['weights']['sha256'][:12]}",
+            )
+        )
+    return rows
+
+
+def measured(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The numbers of the cards, each with its interval and what real images have."""
+    rows = []
+    for name in names:
+        said: dict[str, Any] | None = checkpoints.card(name).get("measured")
+        if not said or "rows" not in said:
+            continue
+        for row in said["rows"]:
+            rows.append(
+                (
+                    name,
+                    row["metric"],
+                    f"{row['value']:.3g}",
+                    f"{row['low']:.3g} to {row['high']:.3g}",
+                    f"{row['floor']:.3g}",
+                    f"{row['count']:,} at {said['nfe']} NFE",
+                )
+            )
+    return rows
+
+
+def drawn(name: str, count: int, nfe: int, seed: int) -> Tensor:
+    """Samples of a network for show, in [0, 1]."""
+    return sample(plan_for(name, count, nfe, seed)).images
