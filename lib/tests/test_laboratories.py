@@ -27,10 +27,17 @@ LABORATORIES = {
     "notebooks/02_frequency_bias.html": "bias",
     "notebooks/03_snr_trajectories.html": "snr",
     "notebooks/04_few_step_error.html": "few-step",
+    "notebooks/13_gallery.html": "steps",
 }
-KINDS = {"wiener": widgets.WienerLab, "bias": widgets.BiasLab, "snr": widgets.SnrLab, "few-step": widgets.FewStepLab}
+KINDS = {
+    "wiener": widgets.WienerLab,
+    "bias": widgets.BiasLab,
+    "snr": widgets.SnrLab,
+    "few-step": widgets.FewStepLab,
+    "steps": widgets.StepsLab,
+}
 # The choice whose every option is tried at both ends of every slider, because it changes what is computed.
-DECISIVE = {"wiener": "form", "bias": "prediction", "snr": "form", "few-step": "sampler"}
+DECISIVE = {"wiener": "form", "bias": "prediction", "snr": "form", "few-step": "sampler", "steps": "network"}
 MEDIAN_MS, FIRST_DRAW_S = 50, 4
 
 # Move one slider through `count` positions; for each, wait for the redraw and the frame that shows it.

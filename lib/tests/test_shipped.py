@@ -110,7 +110,7 @@ class TestSampling:
             ({"filt": {"kind": "tdas", "width": 1}}, "filter tdas cannot be made"),
             ({"filt": {"kind": "scalar", "lam": 0.9}}, "injects no noise"),
             ({"named": {"eta": 1}}, "takes no such parameter"),
-            ({"checkpoint": "mnist-classifier"}, "classifier: it makes no images"),
+            ({"checkpoint": "digits-classifier"}, "classifier: it makes no images"),
         ],
     )
     def test_bad_plans_are_refused_in_a_sentence(self, given, words):

@@ -55,13 +55,15 @@ def name_of(dataset: str, size: int, extractor: str) -> str:
 
 
 def feature_network(name: str, folder: Path = checkpoints.FOLDER) -> Extractor:
-    """A shipped classifier as an extractor.
+    """A shipped classifier as an extractor, or Inception by the name that metrics has for it.
 
     Raises
     ------
     CheckpointError
-        If there is none of that name, or it is no classifier.
+        If there is none of that name, it is no classifier, or Inception's weights are not to be had.
     """
+    if name == metrics.INCEPTION:
+        return metrics.inception()
     model = trained.load(name, folder)
     if model.predicts != "class":
         raise CheckpointError(f"{name} is no classifier: it has no features to compare images by.")

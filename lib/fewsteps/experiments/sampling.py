@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ class Plan:
     checkpoint: str
     sampler: str = "dpmpp_2m"
     nfe: int = 50
-    grid: Literal["karras", "geometric", "uniform"] = "karras"
+    grid: str = "karras"
     filt: Mapping[str, Any] | None = None
     labels: str | int = "any"
     count: int = SHARD

@@ -86,7 +86,8 @@ def unet(channels: int, size: int, **given: Any) -> dict[str, Any]:
 
 
 _SMALL: dict[str, Any] = dict(width=32, multipliers=[1, 2, 2], blocks=1, attention=[1])
-_MIDDLE: dict[str, Any] = dict(width=48, multipliers=[1, 2, 2], blocks=2, attention=[1])
+_MIDDLE: dict[str, Any] = dict(width=48, multipliers=[1, 2, 2], blocks=1, attention=[1])
+_WIDE: dict[str, Any] = dict(width=64, multipliers=[1, 2, 2], blocks=1, attention=[1])
 
 _NCSN = [round(level, 6) for level in geometric_levels(1.0, 0.01, 10)]
 # The largest distance between two of 10 000 digits is 16.1, a little more between any two of all.
@@ -123,11 +124,22 @@ RECIPES: dict[str, Recipe] = {
             half_life=200_000,
         ),
         Recipe(
+            name="cifar10-large",
+            title="CIFAR-10 at 32 px with a network of tens of millions of parameters, for a GPU",
+            data="cifar10",
+            size=32,
+            network=unet(3, 32, classes=10, width=128, multipliers=[1, 2, 2], blocks=3, attention=[1], patch=1),
+            objective=edm,
+            batch=512,
+            flip=True,
+            half_life=500_000,
+        ),
+        Recipe(
             name="faces",
             title="Faces of LFW at 64 px, unconditional, EDM preconditioning",
             data="lfw",
             size=64,
-            network=unet(3, 64, patch=4, **_MIDDLE),
+            network=unet(3, 64, patch=4, **_WIDE),
             objective=edm,
             flip=True,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,7 @@ import traitlets
 from PIL import Image
 from torch import Tensor
 
-from fewsteps import figures, samplers, schedules, spectra, trained
+from fewsteps import checkpoints, figures, samplers, schedules, spectra, trained
 from fewsteps.errors import ParameterError
 from fewsteps.parameters import integer
 from fewsteps.schedules import VPLinear
@@ -27,8 +28,8 @@ class StepsLab(anywidget.AnyWidget):
 
     Parameters
     ----------
-    networks : tuple of str
-        Checkpoints under EDM's preconditioning or that predict noise.
+    networks : sequence of str, optional
+        Checkpoints under EDM's preconditioning or that predict noise; default all that are shipped.
     steps : int
         Of the sampler, from 2 to 60.
     seed : int
@@ -54,15 +55,14 @@ class StepsLab(anywidget.AnyWidget):
     network = traitlets.Unicode().tag(sync=True)
     step = traitlets.Int(8, min=1).tag(sync=True)
 
-    def __init__(
-        self, networks: tuple[str, ...] = ("mnist",), *, steps: int = 24, seed: int = 0, **traits: Any
-    ) -> None:
+    def __init__(self, networks: Sequence[str] | None = None, *, steps: int = 24, seed: int = 0, **traits: Any) -> None:
+        networks = [name for name in checkpoints.names() if _serves(name)] if networks is None else list(networks)
         if not networks:
             raise ParameterError("networks must name at least one checkpoint.")
         integer("steps", steps, least=2, most=60)
         made = {name: _run(name, steps, seed) for name in networks}
         traits = {"network": networks[0], "step": min(8, steps)} | traits
-        super().__init__(names=list(networks), runs=made, **traits)
+        super().__init__(names=networks, runs=made, **traits)
 
     @traitlets.validate("network")
     def _network_is_here(self, proposal: Any) -> str:
@@ -74,6 +74,10 @@ class StepsLab(anywidget.AnyWidget):
         """Frequencies in cycles per pixel, and the power of the prediction over that of the finished images there."""
         run = self.runs[self.network]
         return run["frequency"], run["share"][self.step - 1]
+
+
+def _serves(name: str) -> bool:
+    return checkpoints.card(name)["predicts"]["kind"] in ("edm", "eps")
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,101 @@
+"""Train a recipe on this machine's GPU, measure how well it is used, evaluate, and leave small results.
+
+    FEWSTEPS_DATA=... PYTHONPATH=lib python tools/gpu_train.py cifar10-large --minutes 8 --out "$OUT" --state /tmp/runs
+
+Training goes on from what lies in the state folder. Under --out come the card, a grid of samples, the rows of the
+evaluation and ``usage.json``: milliseconds per step, images per second, and the share of the card's bfloat16 peak.
+Without a GPU everything runs on the CPU, where only the share is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from fewsteps import data
+from fewsteps.data import Images
+from fewsteps.experiments import evaluation, gates
+from fewsteps.experiments.images import write_grid
+from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.files import write_atomic
+from fewsteps.training import Progress, Recipe, recipe, train
+from fewsteps.training.loop import Run
+from fewsteps.training.team import Team
+
+# Dense bfloat16 products per second, by a part of the card's name; published by the maker.
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
+
+
+def usage(made: Recipe, images: Images, folder: Path, steps: int) -> dict:
+    """Time per step of the compiled loop, and the arithmetic in it as torch counts it."""
+    with Team(None) as team:
+        run = Run(made, folder, images, team, compiled=None, half=True)
+        counter = FlopCounterMode(display=False)
+        x0, cond = run.share_of(made.batch)
+        with counter:
+            run.objective(run.network, x0, cond, run.generator).mean().backward()
+        run.optimiser.zero_grad()
+        for _ in range(max(3, steps // 10)):
+            run.step()
+        if team.device.type == "cuda":
+            torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            run.step()
+        if team.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - begin) / steps
+        said = {"ms": 1e3 * seconds, "images_per_second": made.batch / seconds, "flop": counter.get_total_flops()}
+        if team.device.type == "cuda":
+            name = torch.cuda.get_device_name()
+            peak = next((value for key, value in PEAKS.items() if key in name), None)
+            said |= {"card": name, "gib": torch.cuda.max_memory_allocated() / 2**30}
+            if peak:
+                said["share_of_peak"] = said["flop"] / seconds / peak
+        return said
+
+
+def main() -> int:
+    """Do all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=gates.PLAN["count"])
+    parser.add_argument("--steps", type=int, default=50, help="steps that are timed")
+    chosen = parser.parse_args()
+    made = recipe(chosen.recipe)
+    images = data.load(made.data, "train", made.size)
+    said = usage(made, images, chosen.state / "usage", chosen.steps)
+    print(json.dumps(said), flush=True)
+    write_atomic(chosen.out / "usage.json", json.dumps(said, indent=1) + "\n")
+
+    folder, spoken = chosen.state / made.name, [0.0]
+
+    def say(progress: Progress) -> None:
+        if progress.seconds - spoken[0] > 20:
+            spoken[0] = progress.seconds
+            print(f"step {progress.step} of {progress.total}, loss {progress.loss:.4f}", flush=True)
+
+    card = train(made, folder, minutes=chosen.minutes, images=images, say=say)
+    shutil.copy(card, chosen.out)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plan = Plan(made.name, **gates.PLAN | {"count": chosen.count})
+    drawn = sample(plan, folder, device=device)
+    write_grid(chosen.out / f"{made.name}.png", drawn.images)
+    rows = evaluation.evaluate(plan, [drawn], [plan.seed], folder=folder)
+    write_atomic(chosen.out / f"{made.name}.rows.json", json.dumps(rows, indent=1) + "\n")
+    print(evaluation.table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
