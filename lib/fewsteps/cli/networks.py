@@ -49,6 +49,7 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", default="dpmpp_2m", help="an unknown one lists those there are")
     parser.add_argument("--nfe", type=int, default=50, metavar="N", help="network calls per image (default: 50)")
     parser.add_argument("--grid", default="karras", help="karras, geometric or uniform (default: karras)")
+    parser.add_argument("--start", default="prior", help="prior, or uniform as NCSN begins (default: prior)")
     parser.add_argument("--filter", metavar="KIND:K=V,...", help="scalar:lam=0.95, tdas:lam=0.9,r=0.3 or pds:...")
     parser.add_argument("--labels", default="any", help="any, each, or a class (default: any)")
     parser.add_argument("--set", action="append", default=[], metavar="K=V", help="a parameter of the sampler")
@@ -130,12 +131,13 @@ def _plan(chosen: argparse.Namespace) -> Plan:
     from fewsteps.experiments.sampling import Plan
 
     labels = int(chosen.labels) if chosen.labels.lstrip("-").isdigit() else chosen.labels
-    kind, _, given = (chosen.filter or "").partition(":")
+    kind, _, given = str(chosen.filter or "").partition(":")
     return Plan(
         checkpoint=chosen.checkpoint,
         sampler=chosen.sampler,
         nfe=chosen.nfe,
         grid=chosen.grid,
+        start=chosen.start,
         filt={"kind": kind, **_pairs("--filter", given.split(",") if given else [])} if kind else None,
         labels=labels,
         count=chosen.count,

@@ -60,115 +60,121 @@ def evaluate(
             "makes one where the data set and a classifier of it are at hand."
         )
     images = torch.cat([part.images for part in drawn])
-    rows: list[dict[str, Any]] = []
+    said: list[Number] = []
+    shares: dict[str, list[float]] = {}
     for name in known:
         reference = references.read(source["name"], source["size"], name, reference_folder)
         extractor = references.feature_network(
             name, folder if name in checkpoints.names(folder) else checkpoints.FOLDER
         )
-        numbers, shares = _numbers(extractor, images, reference, (min(seeds), max(seeds)))
-        rows += [
-            number.row() | {"classes": shares} if number.metric == "confident" else number.row() for number in numbers
-        ]
+        ledger = _Ledger(extractor.name, extractor.resize, (min(seeds), max(seeds)), len(images), reference)
+        ledger.features(extractor, images)
+        if extractor.logits is not None and "real" in reference.said:
+            shares[extractor.name] = ledger.scores(metrics.logits(extractor, images))
         if name == known[0]:
-            rows += [number.row() for number in _spectrum(images, reference, (min(seeds), max(seeds)))]
+            ledger.spectrum(images)
+        said += ledger.numbers
+    rows = [number.row() for number in said]
+    for row in rows:
+        if row["metric"] == "confident":
+            row["classes"] = shares[row["extractor"]]
     return {"plan": plan.described(), "nfe": drawn[0].nfe, "count": len(images), "rows": rows}
 
 
-def _numbers(
-    extractor: Extractor, images: Tensor, reference: Reference, seeds: tuple[int, int]
-) -> tuple[list[Number], list[float]]:
-    generator = torch.Generator().manual_seed(0)
-    vectors = metrics.features(extractor, images)
-    # The reference keeps its features in half precision; so do the samples, or the two would be told apart by rounding.
-    vectors = vectors.half().float()
-    logits = metrics.logits(extractor, images)
-    about = dict(count=len(images), seeds=seeds, extractor=extractor.name, resize=extractor.resize)
-    found = []
-    for split, against, real in (
-        ("train", reference.train, reference.test_features),
-        ("test", reference.test, reference.train_features),
-    ):
-        value, low, high = metrics.frechet_interval(vectors, against, generator=generator, draws=100)
-        # The floor: as many real images of the other split as there are samples, as far as they go.
-        floor = metrics.frechet(metrics.Moments.of(real[: len(vectors)]), against)
-        metric = extractor.distance_name + ("" if split == "train" else " (test)")
-        said = dict(reference=against.sha256(), reference_count=against.count, floor=floor)
-        found.append(Number(metric, value, low, high, **about, **said))
+class _Ledger:
+    """The numbers of one set of samples beside one reference."""
 
-    near, far, some = reference.train_features, reference.test_features, vectors[:NEIGHBOURS]
-    said = dict(reference=reference.train.sha256(), reference_count=len(near))
-    size = min(len(some), len(near), len(far), 500)
-    kernel, spread = metrics.kernel_distance(near, some, subsets=50, size=size, generator=generator)
-    least = metrics.kernel_distance(near, far, subsets=50, size=size, generator=generator).value
-    half = 1.96 * spread / math.sqrt(50)
-    found.append(
-        Number(
-            f"KD-{extractor.name}",
-            kernel,
-            kernel - half,
-            kernel + half,
-            **about | {"count": len(some)},
-            **said,
-            floor=least,
-        )
-    )
-    here, real = metrics.precision_recall(near, some), metrics.precision_recall(near, far[: len(some)])
-    for name, value, floor, count in (
-        ("precision", here.precision, real.precision, len(some)),
-        ("recall", here.recall, real.recall, len(near)),
-    ):
-        low, high = wilson(value, count)
-        found.append(Number(name, value, low, high, **about | {"count": len(some)}, **said, floor=floor))
+    def __init__(self, extractor: str, resize: str, seeds: tuple[int, int], count: int, reference: Reference) -> None:
+        self.extractor, self.resize, self.seeds, self.count = extractor, resize, seeds, count
+        self.reference = reference
+        self.numbers: list[Number] = []
+        self.generator = torch.Generator().manual_seed(0)
 
-    scores = references.scores(logits)
-    low, high = _bootstrap(logits, generator)
-    score = scores["inception_score"]
-    found.append(
-        Number(
-            f"IS-{extractor.name}",
-            score,
-            min(low, score),
-            max(high, score),
-            **about,
-            **said,
-            floor=reference.said["real"]["inception_score"],
-        )
-    )
-    low, high = wilson(scores["confident"], len(images))
-    found.append(
-        Number("confident", scores["confident"], low, high, **about, **said, floor=reference.said["real"]["confident"])
-    )
-    return found, scores["classes"]
-
-
-def _spectrum(images: Tensor, reference: Reference, seeds: tuple[int, int]) -> list[Number]:
-    """Mean absolute log ratio of power to that of the training images, below and above half the band."""
-
-    def error(power: Tensor) -> Tensor:
-        return (power / reference.train_spectrum).log().abs()
-
-    ratio, real = error(references.radial_power(images.double())), error(reference.test_spectrum)
-    middle = len(ratio) // 2
-    each = torch.stack([error(references.radial_power(part)) for part in images.double().chunk(10)])
-    said = dict(count=len(images), seeds=seeds, extractor="power spectrum (DCT)", resize="none")
-    found = []
-    for name, band in (("spectrum, low half", slice(1, middle)), ("spectrum, high half", slice(middle, None))):
-        value = float(ratio[band].mean())
-        spread = float(each[:, band].mean(1).std()) / math.sqrt(len(each)) if len(each) > 1 else 0.0
-        found.append(
+    def enter(
+        self,
+        metric: str,
+        value: float,
+        ends: tuple[float, float],
+        floor: float,
+        *,
+        against: metrics.Moments | None = None,
+        real: int | None = None,
+        count: int | None = None,
+        extractor: str | None = None,
+    ) -> None:
+        """Add a number; by default it is of all samples, against the training images."""
+        against = against or self.reference.train
+        self.numbers.append(
             Number(
-                name,
-                value,
-                value - 1.96 * spread,
-                value + 1.96 * spread,
-                **said,
-                floor=float(real[band].mean()),
-                reference=reference.train.sha256(),
-                reference_count=reference.train.count,
+                metric=metric,
+                value=value,
+                low=min(value, ends[0]),
+                high=max(value, ends[1]),
+                count=count or self.count,
+                seeds=self.seeds,
+                extractor=extractor or self.extractor,
+                resize=self.resize,
+                reference=against.sha256(),
+                floor=floor,
+                reference_count=real or against.count,
             )
         )
-    return found
+
+    def features(self, extractor: Extractor, images: Tensor) -> None:
+        """Distances, precision and recall."""
+        # The reference keeps its features in half precision; so do the samples, or rounding would tell the two apart.
+        vectors = metrics.features(extractor, images).half().float()
+        near, far = self.reference.train_features, self.reference.test_features
+        for suffix, against, real in (("", self.reference.train, far), (" (test)", self.reference.test, near)):
+            found = metrics.frechet_interval(vectors, against, generator=self.generator, draws=100)
+            # The floor: as many real images of the other split as there are samples, as far as they go.
+            floor = metrics.frechet(metrics.Moments.of(real[: len(vectors)]), against)
+            name = extractor.distance_name + suffix
+            self.enter(name, found.value, (found.low, found.high), floor, against=against)
+
+        some = vectors[:NEIGHBOURS]
+        subsets, size = 50, min(len(some), len(near), len(far), 500)
+        kernel, least = (
+            metrics.kernel_distance(near, other, subsets=subsets, size=size, generator=self.generator)
+            for other in (some, far)
+        )
+        half = 1.96 * kernel.std / math.sqrt(subsets)
+        ends = (kernel.value - half, kernel.value + half)
+        self.enter(f"KD-{self.extractor}", kernel.value, ends, least.value, real=len(near), count=len(some))
+
+        here, best = metrics.precision_recall(near, some), metrics.precision_recall(near, far[: len(some)])
+        for name, value, floor, of in (
+            ("precision", here.precision, best.precision, len(some)),
+            ("recall", here.recall, best.recall, len(near)),
+        ):
+            self.enter(name, value, wilson(value, of), floor, real=len(near), count=len(some))
+
+    def scores(self, logits: Tensor) -> list[float]:
+        """What the classifier says; returns the share of each class."""
+        found, real = references.scores(logits), self.reference.said["real"]
+        self.enter(
+            f"IS-{self.extractor}",
+            found["inception_score"],
+            _bootstrap(logits, self.generator),
+            real["inception_score"],
+        )
+        self.enter("confident", found["confident"], wilson(found["confident"], self.count), real["confident"])
+        return found["classes"]
+
+    def spectrum(self, images: Tensor) -> None:
+        """Mean absolute log ratio of power to that of the training images, below and above half the band."""
+
+        def error(power: Tensor) -> Tensor:
+            return (power / self.reference.train_spectrum).log().abs()
+
+        ours, real = error(references.radial_power(images.double())), error(self.reference.test_spectrum)
+        each = torch.stack([error(references.radial_power(part)) for part in images.double().chunk(10)])
+        middle = len(ours) // 2
+        for name, band in (("low", slice(1, middle)), ("high", slice(middle, None))):
+            value = float(ours[band].mean())
+            spread = 1.96 * float(each[:, band].mean(1).std()) / math.sqrt(len(each)) if len(each) > 1 else 0.0
+            ends = (value - spread, value + spread)
+            self.enter(f"spectrum, {name} half", value, ends, float(real[band].mean()), extractor="power (DCT)")
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:

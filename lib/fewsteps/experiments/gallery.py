@@ -16,7 +16,7 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import references
 from fewsteps.experiments.sampling import Plan, sample
 
-SAMPLER = {
+SAMPLER: dict[str, dict[str, Any]] = {
     "edm": {"sampler": "dpmpp_2m", "grid": "karras"},
     "eps": {"sampler": "dpmpp_2m", "grid": "karras"},
     "score": {"sampler": "langevin", "grid": "geometric"},
@@ -49,13 +49,12 @@ def generators() -> list[str]:
 def plan_for(name: str, count: int, nfe: int = 50, seed: int = 0) -> Plan:
     """How a network is sampled for show: all classes in turn where it knows any.
 
-    Networks of NCSN's kind take the sampler of their papers, annealed Langevin dynamics with `nfe` replaced by the
-    number of moves that their card records.
+    Networks of NCSN's kind take what their card says of their own paper's sampler, `nfe` included.
     """
     card = checkpoints.card(name)
-    said = dict(SAMPLER[card["predicts"]["kind"]])
+    said: dict[str, Any] = dict(SAMPLER[card["predicts"]["kind"]])
     named = dict(card.get("sampling", {}))
-    nfe = named.pop("nfe", nfe)
+    nfe, said["start"] = named.pop("nfe", nfe), named.pop("start", "prior")
     labels = "each" if card["network"].get("classes") else "any"
     return Plan(name, nfe=nfe, count=count, seed=seed, labels=labels, named=named, **said)
 

@@ -26,9 +26,12 @@ def write_grid(path: Path, images: Tensor) -> None:
 
 def write_images(path: Path, drawn: Drawn, plan: Plan) -> None:
     """All images as uint8 (N, H, W, C), their classes where they have one, and the plan as JSON text."""
-    arrays = {"images": (drawn.images * 255).round().byte().permute(0, 2, 3, 1).numpy()}
+    arrays = {
+        "images": (drawn.images * 255).round().byte().permute(0, 2, 3, 1).numpy(),
+        "plan": np.array(json.dumps(plan.described() | {"nfe": drawn.nfe})),
+    }
     if drawn.labels is not None:
         arrays["labels"] = drawn.labels.numpy()
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays, plan=np.array(json.dumps(plan.described() | {"nfe": drawn.nfe})))
+    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType]
     write_atomic(path, buffer.getvalue())

@@ -59,6 +59,8 @@ class Plan:
     count, seed : int
     named : dict
         Further parameters of the sampler.
+    start : {"prior", "uniform"}
+        The process's own law at its end, or uniform numbers in [0, 1], where NCSN begins.
     """
 
     checkpoint: str
@@ -70,10 +72,13 @@ class Plan:
     count: int = SHARD
     seed: int = 0
     named: Mapping[str, Any] = field(default_factory=dict)
+    start: str = "prior"
 
     def __post_init__(self) -> None:
         if self.sampler not in RIVALS:
             raise ParameterError(f"sampler must be one of {', '.join(RIVALS)}, not {self.sampler!r}.")
+        if self.start not in ("prior", "uniform"):
+            raise ParameterError(f"start must be prior or uniform, not {self.start!r}.")
         if self.grid not in GRIDS:
             raise ParameterError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}.")
         integer("nfe", self.nfe, least=1)
@@ -211,13 +216,16 @@ def draw(model: Trained, plan: Plan, shard: int = 0, *, device: str = "cpu", bat
     steps = steps_for(plan.sampler, plan.nfe)
     named = {**plan.rival.named, **plan.named}
     if plan.sampler == "langevin":
-        steps = max(1, (plan.nfe - 1) // integer("per_level", named["per_level"], least=1))
+        calls = plan.nfe - bool(named.get("denoise", True))
+        steps = max(1, calls // integer("per_level", named["per_level"], least=1))
     times = GRIDS[plan.grid](schedule, steps)
     if plan.sampler == "analytic":
         named["eps_power"] = _gamma(model, denoiser, schedule, times, plan, device)
     if "corrector_snr" in named:
         named["step_size"] = samplers.snr_step(named.pop("corrector_snr"))
-    start = (plan.count, *model.shape)
+    start: Any = (plan.count, *model.shape)
+    if plan.start == "uniform":
+        start = torch.special.ndtr(noise(start))
     try:
         run = plan.rival.sampler(denoiser, start, times, noise=noise, cond=cond, filt=_filter(model, plan), **named)
     except TypeError as error:

@@ -252,6 +252,7 @@ class Run:
                 "torch": torch.__version__,
                 "recipe": recipe.described(),
             },
+            **recipe.extra,
         }
 
     def _diverged(self, position: Position) -> str:

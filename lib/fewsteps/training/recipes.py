@@ -41,6 +41,9 @@ class Recipe:
         Move images by up to so many pixels.
     unlabelled : float
         Share of images whose class is replaced by -1, "any".
+    seed : int
+    extra : dict
+        What a card says besides: ``sampling``, how the network's own paper samples from it.
     """
 
     name: str
@@ -162,6 +165,7 @@ RECIPES: dict[str, Recipe] = {
                 objective=lambda images: ScoreMatching(_NCSN),
                 half_life=0,
                 flip=flip,
+                extra={"sampling": {"nfe": 1000, "per_level": 100, "eps": 2e-5, "denoise": False, "start": "uniform"}},
             )
             for long, data, channels, flip in (("MNIST", "mnist", 1, False), ("CIFAR-10", "cifar10", 3, True))
         ),
@@ -172,6 +176,7 @@ RECIPES: dict[str, Recipe] = {
             size=32,
             network={"kind": "ncsnv2", "channels": 1, "width": 24},
             objective=lambda images: ScoreMatching(_NCSNV2),
+            extra={"sampling": {"nfe": 5 * len(_NCSNV2) + 1, "per_level": 5, "eps": 6.2e-6, "start": "uniform"}},
         ),
         *(
             Recipe(

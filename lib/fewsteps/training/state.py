@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fewsteps.errors import CheckpointError
 from fewsteps.files import write_atomic
@@ -47,7 +48,8 @@ class Average:
         now = network.state_dict()
         keep = 0.5 ** (batch / max(min(self.half_life, seen / 10), 1e-9)) if self.half_life else 0.0
         floating = [name for name, value in now.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.weights[n] for n in floating], [now[n].detach() for n in floating], 1 - keep)
+        blend = get_ema_multi_avg_fn(keep)
+        blend([self.weights[n] for n in floating], [now[n].detach() for n in floating], None)
         for name in now.keys() - set(floating):
             self.weights[name].copy_(now[name])
 
