@@ -14,7 +14,7 @@ import torch
 
 from fewsteps import filters, spectra, theory, widgets, wiener
 from fewsteps import schedules as sch
-from fewsteps.errors import ParameterError
+from fewsteps.errors import CheckpointError, ParameterError
 from fewsteps.figures import readable
 from fewsteps.widgets.bundle import HERE, bundle
 from fewsteps.widgets.few_step import WHERE
@@ -285,3 +285,27 @@ def test_the_laboratory_computes_in_python_what_its_page_shows(form):
     shown = [entry["result"] for entry in run("wiener.js", [["reconstructionResponse", p, 0.3, form] for p in power])]
     # The page has the photograph in bytes and Python has it before rounding, which moves its variance a little.
     np.testing.assert_allclose(lab.response(frequency), shown, rtol=1e-3)
+
+
+def test_the_gallerys_laboratory_shows_what_the_sampler_does():
+    """Its last prediction is the finished image, its levels fall, and the page's summary is the mean of logarithms."""
+    lab = widgets.StepsLab(("digits",), steps=6)
+    run_of = lab.runs["digits"]
+    assert np.allclose(run_of["share"][-1], 1, atol=1e-3)
+    assert run_of["level"] == sorted(run_of["level"], reverse=True) and len(run_of["clean"]) == 6
+    lab.step = 2
+    frequency, share = lab.spectrum()
+    assert share == run_of["share"][1] and len(frequency) == len(share)
+    [low, high] = run("steps_lab.js", [["factor", share, 0, 0.25], ["factor", share, 0.75, 1]])
+    count = len(share)
+    assert low["result"] == pytest.approx(np.exp(np.log(share[: -(-count // 4)]).mean()))
+    assert high["result"] == pytest.approx(np.exp(np.log(share[count * 3 // 4 :]).mean()))
+
+
+def test_the_gallerys_laboratory_refuses_what_is_not_there():
+    with pytest.raises(ParameterError, match="at least one checkpoint"):
+        widgets.StepsLab(())
+    with pytest.raises(CheckpointError, match="no checkpoint is called 'imagenet'"):
+        widgets.StepsLab(("imagenet",))
+    with pytest.raises(ParameterError, match="network must be one of digits"):
+        widgets.StepsLab(("digits",), steps=2, network="mnist")

@@ -116,34 +116,39 @@ def described(names: Sequence[str]) -> list[tuple[str, ...]]:
         rows.append(
             (
                 name,
-                card["title"],
+                f"{card['data']['name']}, {card['data']['size']} px",
+                f"{card['network']['kind']}, {card['predicts']['kind']}",
                 f"{card['parameters'] / 1e6:.2f} M",
                 f"{training['images'] / 1e6:.2f} M",
                 f"{training['minutes']:.0f} min, {training['machine']}",
-                f"{card['weights']['bytes'] / 2**20:.1f} MiB, {card['weights']['sha256'][:12]}",
+                f"{card['weights']['bytes'] / 2**20:.1f} MiB",
             )
         )
     return rows
 
 
+COLUMNS = ("FD", "precision", "recall", "confident", "spectrum, low half", "spectrum, high half")
+
+
 def measured(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """The numbers of the cards, each with its interval and what real images have."""
+    """The numbers of the cards, a row for each network, and after each number what real images have.
+
+    Returns
+    -------
+    list of tuple
+        Name, images, and a text for each of `COLUMNS`: the first with its 95 % interval, in the features of the
+        classifier of that data set.
+    """
     rows = []
     for name in names:
-        said: dict[str, Any] | None = checkpoints.card(name).get("measured")
-        if not said or "rows" not in said:
+        said: dict[str, Any] = checkpoints.card(name).get("measured", {})
+        known = {row["metric"]: row for row in reversed(said.get("rows", []))}
+        if not known:
             continue
-        for row in said["rows"]:
-            rows.append(
-                (
-                    name,
-                    row["metric"],
-                    f"{row['value']:.3g}",
-                    f"{row['low']:.3g} to {row['high']:.3g}",
-                    f"{row['floor']:.3g}",
-                    f"{row['count']:,} at {said['nfe']} NFE",
-                )
-            )
+        first = next(row for key, row in known.items() if key.startswith("FD-") and not key.endswith("(test)"))
+        cells = [f"{first['value']:.3g} [{first['low']:.2g}, {first['high']:.2g}] ({first['floor']:.2g})"]
+        cells += [f"{known[key]['value']:.2g} ({known[key]['floor']:.2g})" for key in COLUMNS[1:]]
+        rows.append((name, f"{said['count']:,} at {said['nfe']} NFE", *cells))
     return rows
 
 

@@ -57,6 +57,8 @@ def failures(name: str, measured: Mapping[str, Any]) -> list[str]:
     gate = GATES.get(name)
     if gate is None:
         return []
+    if not measured.get("rows"):
+        return ["nothing was measured"]
     rows = {row["metric"]: row for row in reversed(measured["rows"])}
     distance = next(row for key, row in rows.items() if key.startswith(("FD-", "FID")) and not key.endswith("(test)"))
     shares = rows["confident"]["classes"]

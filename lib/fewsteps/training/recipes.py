@@ -60,7 +60,7 @@ class Recipe:
     weight_decay: float = 0.0
     flip: bool = False
     shift: int = 0
-    unlabelled: float = 0.1
+    unlabelled: float = 0.5
     seed: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -210,6 +210,7 @@ RECIPES: dict[str, Recipe] = {
             network=unet(1, 8, width=16, multipliers=[1, 2], blocks=1, attention=[], patch=1, classes=10),
             objective=edm,
             half_life=20_000,
+            unlabelled=0.1,
         ),
     )
 }

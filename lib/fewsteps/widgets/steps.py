@@ -21,6 +21,7 @@ from fewsteps.schedules import VPLinear
 from fewsteps.widgets.bundle import HERE, bundle
 
 COUNT = 6
+NOISIEST = 30.0  # noise over signal at the first step
 
 
 class StepsLab(anywidget.AnyWidget):
@@ -56,7 +57,7 @@ class StepsLab(anywidget.AnyWidget):
     step = traitlets.Int(8, min=1).tag(sync=True)
 
     def __init__(self, networks: Sequence[str] | None = None, *, steps: int = 24, seed: int = 0, **traits: Any) -> None:
-        networks = [name for name in checkpoints.names() if _serves(name)] if networks is None else list(networks)
+        networks = _shipped() if networks is None else list(networks)
         if not networks:
             raise ParameterError("networks must name at least one checkpoint.")
         integer("steps", steps, least=2, most=60)
@@ -76,22 +77,23 @@ class StepsLab(anywidget.AnyWidget):
         return run["frequency"], run["share"][self.step - 1]
 
 
-def _serves(name: str) -> bool:
-    return checkpoints.card(name)["predicts"]["kind"] in ("edm", "eps")
+def _shipped() -> list[str]:
+    """Every shipped network that this sampler can run on, the smallest images last."""
+    cards = {name: checkpoints.card(name) for name in checkpoints.names()}
+    names = [name for name, card in cards.items() if card["predicts"]["kind"] in ("edm", "eps")]
+    return sorted(names, key=lambda name: (cards[name]["data"]["size"] < 32, cards[name]["network"]["channels"], name))
 
 
 @lru_cache(maxsize=16)
 def _run(name: str, steps: int, seed: int) -> dict[str, Any]:
     """One network's run as the page draws it: pictures as WebP, spectra as numbers."""
     model = trained.load(name)
-    schedule = VPLinear()
-    labels = torch.arange(COUNT) if model.classes else None
+    # Without a class, and only as far up as there is still something to see.
+    schedule = VPLinear(t_max=float(VPLinear().time(NOISIEST)))
     with torch.inference_mode():
         noise = samplers.white_noise(seed)
-        start = noise((COUNT, *model.shape))
-        walk = samplers.dpmpp_2m(
-            model.denoiser(schedule), start, schedules.karras(schedule, steps), noise=noise, cond=labels
-        )
+        start = float(schedule.sigma(schedule.t_max)) * noise((COUNT, *model.shape))
+        walk = samplers.dpmpp_2m(model.denoiser(schedule), start, schedules.karras(schedule, steps), noise=noise)
         taken = list(walk)
     times = schedules.karras(schedule, steps).tolist()
     states = [start, *(step.x for step in taken[:-1])]

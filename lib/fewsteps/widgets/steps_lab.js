@@ -23,7 +23,7 @@ function render({ model, el }) {
     const image = element("img", { class: "fs-strip" });
     return { image, node: element("figure", { class: "fs-figure fs-picture-box" }, image, element("figcaption", { text: caption })) };
   };
-  const noisy = strip("what the sampler holds, x_t");
+  const noisy = strip("what the sampler holds, xₜ");
   const clean = strip("what the network says the image will be, x̂₀");
   const share = plot(on, {
     title: "How much of each frequency is there",
