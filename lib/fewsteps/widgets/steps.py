@@ -98,11 +98,12 @@ def _run(name: str, steps: int, seed: int) -> dict[str, Any]:
     times = schedules.karras(schedule, steps).tolist()
     states = [start, *(step.x for step in taken[:-1])]
     finished = _power(trained.to_images(taken[-1].x, schedule))
-    shares = [(_power((step.x0_hat + 1) / 2) / finished).clamp(1e-6, 1e3) for step in taken]
+    predicted = [trained.to_images(step.x0_hat, schedule) for step in taken]
+    shares = [(_power(images) / finished).clamp(1e-6, 1e3) for images in predicted]
     return {
         "title": model.card["title"],
         "noisy": [_picture(_shown(x)) for x in states],
-        "clean": [_picture((step.x0_hat + 1) / 2) for step in taken],
+        "clean": [_picture(images) for images in predicted],
         "level": [float(f"{float(schedule.sigma(t) / schedule.alpha(t)):.4g}") for t in times[:-1]],
         "frequency": [round(float(f), 5) for f in _frequency(model.shape[-1])],
         "share": [[float(f"{float(v):.4g}") for v in share] for share in shares],
