@@ -32,7 +32,13 @@ def measure(name: str) -> list[dict]:
     for level in LEVELS:
         t = level * model.card["predicts"]["std"]
         found = response(model.denoiser(VE(1e-3, 100)), images, t, noise=samplers.white_noise(0))
-        row = {"network": name, "steps": model.card["training"]["steps"], "level": level, "images": len(images)}
+        row = {
+            "network": name,
+            "steps": model.card["training"]["steps"],
+            "level": level,
+            "unit": "std of the pixels",
+            "images": len(images),
+        }
         for key in ("frequency", "gain", "wiener", "error", "wiener_error"):
             row[key] = [float(f"{float(value):.4g}") for value in getattr(found, key)]
         rows.append(row | {"total_error": round(found.total, 6), "total_wiener_error": round(found.wiener_total, 6)})

@@ -19,7 +19,7 @@ from safetensors.torch import save as _bytes
 from torch import Tensor
 
 from fewsteps.errors import CheckpointError
-from fewsteps.files import write_atomic
+from fewsteps.files import write_atomic, write_together
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "checkpoints"
 NEEDED = ("name", "network", "predicts", "data", "weights")
@@ -31,7 +31,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 
 def save(folder: Path, card: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Path:
-    """Write weights in half precision and their card; what stood there before is replaced whole or not at all.
+    """Write weights in half precision and their card; both are written aside first, then put in place together.
 
     Parameters
     ----------
@@ -60,8 +60,9 @@ def save(folder: Path, card: Mapping[str, Any], weights: Mapping[str, Tensor]) -
     if missing:
         raise CheckpointError(f"a card needs {', '.join(NEEDED)}; {', '.join(missing)} is missing.")
     path = folder / f"{card['name']}.json"
-    write_atomic(path.with_suffix(".safetensors"), content)
-    write_atomic(path, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    write_together(
+        {path.with_suffix(".safetensors"): content, path: json.dumps(described, indent=2, ensure_ascii=False) + "\n"}
+    )
     return path
 
 

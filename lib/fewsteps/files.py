@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,30 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         Path(part).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a failed write() does not know its file; the message should
+        raise
+
+
+def write_together(contents: Mapping[Path, bytes | str]) -> None:
+    """Write several files of one folder aside, and rename them only when all of them are written.
+
+    Parameters
+    ----------
+    contents : mapping of Path to str or bytes
+
+    Raises
+    ------
+    OSError
+        The disk is full or not writable; every file is then what it was before.
+    """
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.whole") for path in contents}
+    try:
+        for path, content in contents.items():
+            write_atomic(parts[path], content)
+        for path, part in parts.items():
+            os.replace(part, path)
+    except BaseException:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
         raise
 
 
@@ -107,13 +131,13 @@ def files_below(directory: Path, leave_out: Iterable[str] = ()) -> Iterator[Path
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, other: str = "another build") -> Iterator[None]:
     """Hold a lock on a file, waiting for whoever holds it; the system lets go of it however the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another build is running; waiting for it", flush=True)
+            print(f"{other} is running; waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -547,7 +547,9 @@ def test_a_measured_number_says_where_it_is_from(classifier):
     real, fake = noise(300, 5), noise(100, 5, seed=1) + 0.5
     number = metrics.measure(extractor, fake, real, seeds=(0, 99), generator=seeded(), draws=40)
     row = json.loads(json.dumps(number.row()))
-    assert set(row) == set("metric value low high count seeds extractor resize reference floor reference_count".split())
+    assert set(row) == set(
+        "metric value low high count seeds extractor resize reference floor reference_count floor_count".split()
+    )
     assert row["metric"] == "FD-digits" and row["extractor"] == "digits" and row["resize"] == "none"
     assert row["count"] == 100 and row["reference_count"] == 300 and row["seeds"] == [0, 99]
     assert row["reference"] == Moments.of(real).sha256()

@@ -29,11 +29,12 @@ class TestShipped:
         assert model.card["weights"]["bytes"] < 16 * 2**20
         assert model.card["training"]["steps"] > 0 and model.card["data"]["sha256"]
 
-    @pytest.mark.parametrize("name", [name for name in SHIPPED if name in gates.GATES])
+    @pytest.mark.parametrize("name", [name for name in SHIPPED if not name.endswith("-classifier")])
     def test_it_passed_its_gate(self, name):
-        measured = checkpoints.card(name)["measured"]
-        assert measured["count"] >= gates.PLAN["count"]
-        assert gates.failures(name, measured) == []
+        """Or its card says that it is not finished, and why; the gallery repeats it."""
+        card = checkpoints.card(name)
+        assert card["measured"]["count"] >= gates.PLAN["count"]
+        assert bool(gates.failures(name, card["measured"])) == bool(card.get("unfinished"))
 
     @pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith("-classifier")])
     def test_classifiers_say_how_good_they_are(self, name):
@@ -44,6 +45,9 @@ class TestShipped:
         for row in measured["rows"]:
             row["value"] = 0.0 if row["metric"] in ("precision", "recall", "confident") else 1e9
         assert len(gates.failures("digits", measured)) == 4
+        measured["plan"]["labels"] = "each"
+        assert gates.failures("digits", measured)[-1] == "measured with another labels than the gate's"
+        assert gates.failures("imagenet", measured) == ["it has no gate"]
 
 
 class TestSampling:

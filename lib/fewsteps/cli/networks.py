@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +76,9 @@ def run_train(chosen: argparse.Namespace) -> int:
     if chosen.rate is not None:
         made = replace(made, rate=number("--rate", chosen.rate, above=0))
     folder = chosen.out or Path("runs") / made.name
-    with exclusive(folder / ".lock"), _training_bar(made.name) as say:
+    first = os.environ.get("RANK", "0") == "0"  # of several processes one holds the folder and speaks
+    lock = exclusive(folder / ".lock", "another training in this folder") if first else nullcontext()
+    with lock, _training_bar(made.name) as say:
         card = train(
             made,
             folder,
@@ -82,9 +86,10 @@ def run_train(chosen: argparse.Namespace) -> int:
             steps=chosen.steps,
             device=chosen.device,
             interval=chosen.interval,
-            say=say,
+            say=say if first else None,
         )
-    print(f"The checkpoint is at {card.with_suffix('.safetensors')}; fewsteps sample {made.name} --folder {folder}")
+    if first:
+        print(f"The checkpoint is at {card.with_suffix('.safetensors')}; fewsteps sample {made.name} --folder {folder}")
     return 0
 
 
@@ -94,8 +99,8 @@ def run_sample(chosen: argparse.Namespace) -> int:
 
     plan = _plan(chosen)
     drawn = _sampled(chosen, plan)
-    write_images(chosen.out.with_suffix(".npz"), drawn, plan)
-    write_grid(chosen.out.with_suffix(".png"), drawn.images)
+    write_images(chosen.out.with_name(f"{chosen.out.name}.npz"), drawn, plan)
+    write_grid(chosen.out.with_name(f"{chosen.out.name}.png"), drawn.images)
     print(f"{len(drawn.images)} images at {drawn.nfe} NFE: {chosen.out}.npz, and a grid in {chosen.out}.png")
     return 0
 
@@ -132,13 +137,15 @@ def _plan(chosen: argparse.Namespace) -> Plan:
 
     labels = int(chosen.labels) if chosen.labels.lstrip("-").isdigit() else chosen.labels
     kind, _, given = str(chosen.filter or "").partition(":")
+    if chosen.filter is not None and not kind:
+        raise ParameterError(f"--filter must begin with a kind, as in scalar:lam=0.95, not {chosen.filter!r}.")
     return Plan(
         checkpoint=chosen.checkpoint,
         sampler=chosen.sampler,
         nfe=chosen.nfe,
         grid=chosen.grid,
         start=chosen.start,
-        filt={"kind": kind, **_pairs("--filter", given.split(",") if given else [])} if kind else None,
+        filt={"kind": kind, **_pairs("--filter", re.split(r",(?![^\[]*\])", given) if given else [])} if kind else None,
         labels=labels,
         count=chosen.count,
         seed=chosen.seed,

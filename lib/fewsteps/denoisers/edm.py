@@ -57,7 +57,11 @@ class FromEDM(MeanOnly):
             If the network returns another shape than it was given.
         """
         alpha, sigma = scales(self.schedule, t, x)
+        if isinstance(sigma, float) and sigma == 0:
+            return x / alpha  # nothing to remove, and no logarithm to tell the network
         noise = torch.as_tensor(sigma / (alpha * self.std_of_data), dtype=x.dtype, device=x.device)
+        if noise.numel() not in (1, len(x)):
+            raise ShapeError("FromEDM needs one noise level per image: this schedule has one per pixel.")
         noise = noise.reshape(-1).expand(len(x))
         scaled = (x / alpha - self.mean_of_data) / self.std_of_data
         return (precondition(self.network, scaled, noise, cond) * self.std_of_data + self.mean_of_data).to(x.dtype)

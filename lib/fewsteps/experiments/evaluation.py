@@ -15,6 +15,7 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import references
 from fewsteps.experiments.references import Reference
 from fewsteps.experiments.sampling import Drawn, Plan
+from fewsteps.files import digest
 from fewsteps.metrics import Extractor, Number
 
 SURE = 0.9
@@ -63,10 +64,14 @@ def evaluate(
     said: list[Number] = []
     shares: dict[str, list[float]] = {}
     for name in known:
+        where = folder if name in checkpoints.names(folder) else checkpoints.FOLDER
         reference = references.read(source["name"], source["size"], name, reference_folder)
-        extractor = references.feature_network(
-            name, folder if name in checkpoints.names(folder) else checkpoints.FOLDER
-        )
+        if reference.said["network"] != references.fingerprint(name, where):
+            raise DataError(
+                f"the statistics of {source['name']} were taken with other weights of {name}: "
+                f"python tools/measure_statistics.py {name} takes them again."
+            )
+        extractor = references.feature_network(name, where)
         ledger = _Ledger(extractor.name, extractor.resize, (min(seeds), max(seeds)), len(images), reference)
         ledger.features(extractor, images)
         if extractor.logits is not None and "real" in reference.said:
@@ -96,14 +101,14 @@ class _Ledger:
         value: float,
         ends: tuple[float, float],
         floor: float,
+        floor_count: int,
         *,
-        against: metrics.Moments | None = None,
+        reference: str | None = None,
         real: int | None = None,
         count: int | None = None,
         extractor: str | None = None,
     ) -> None:
-        """Add a number; by default it is of all samples, against the training images."""
-        against = against or self.reference.train
+        """Add a number; by default it is of all samples, against all training images."""
         self.numbers.append(
             Number(
                 metric=metric,
@@ -114,9 +119,10 @@ class _Ledger:
                 seeds=self.seeds,
                 extractor=extractor or self.extractor,
                 resize=self.resize,
-                reference=against.sha256(),
+                reference=reference or self.reference.train.sha256(),
                 floor=floor,
-                reference_count=real or against.count,
+                floor_count=floor_count,
+                reference_count=real or self.reference.train.count,
             )
         )
 
@@ -128,37 +134,50 @@ class _Ledger:
         for suffix, against, real in (("", self.reference.train, far), (" (test)", self.reference.test, near)):
             found = metrics.frechet_interval(vectors, against, generator=self.generator, draws=100)
             # The floor: as many real images of the other split as there are samples, as far as they go.
-            floor = metrics.frechet(metrics.Moments.of(real[: len(vectors)]), against)
-            name = extractor.distance_name + suffix
-            self.enter(name, found.value, (found.low, found.high), floor, against=against)
+            real = real[: len(vectors)]
+            floor = metrics.frechet(metrics.Moments.of(real), against)
+            ends = (found.low, found.high)
+            self.enter(
+                extractor.distance_name + suffix, found.value, ends, floor, len(real),
+                reference=against.sha256(), real=against.count,
+            )  # fmt: skip
 
-        some = vectors[:NEIGHBOURS]
-        subsets, size = 50, min(len(some), len(near), len(far), 500)
-        kernel, least = (
-            metrics.kernel_distance(near, other, subsets=subsets, size=size, generator=self.generator)
-            for other in (some, far)
+        # A manifold of more points is wider, so samples and real images are compared at one count.
+        some = vectors[:: max(1, len(vectors) // NEIGHBOURS)][:NEIGHBOURS]
+        far = far[: len(some)]
+        about: dict[str, Any] = {"reference": digest(near.numpy().tobytes()), "real": len(near), "count": len(some)}
+        value, ends = self._kernel(near, some)
+        self.enter(f"KD-{self.extractor}", value, ends, self._kernel(near, far)[0], len(far), **about)
+        here, best = metrics.precision_recall(near, some), metrics.precision_recall(near, far)
+        ends = wilson(here.precision, len(some))
+        self.enter("precision", here.precision, ends, best.precision, len(far), **about)
+        # With the samples' manifold taken as it is: how it would move with other samples is not in this interval.
+        self.enter("recall", here.recall, wilson(here.recall, len(near)), best.recall, len(far), **about)
+
+    def _kernel(self, near: Tensor, some: Tensor) -> tuple[float, tuple[float, float]]:
+        """Kernel distance, and an interval from ten groups of the samples, which share no image."""
+        size = min(len(some), len(near), 500)
+        value = metrics.kernel_distance(near, some, subsets=20, size=size, generator=self.generator).value
+        groups = [part for part in some.chunk(10) if len(part) > 1]
+        each = torch.tensor(
+            [
+                metrics.kernel_distance(near, part, subsets=1, size=len(part), generator=self.generator).value
+                for part in groups
+            ]
         )
-        half = 1.96 * kernel.std / math.sqrt(subsets)
-        ends = (kernel.value - half, kernel.value + half)
-        self.enter(f"KD-{self.extractor}", kernel.value, ends, least.value, real=len(near), count=len(some))
-
-        here, best = metrics.precision_recall(near, some), metrics.precision_recall(near, far[: len(some)])
-        for name, value, floor, of in (
-            ("precision", here.precision, best.precision, len(some)),
-            ("recall", here.recall, best.recall, len(near)),
-        ):
-            self.enter(name, value, wilson(value, of), floor, real=len(near), count=len(some))
+        half = 1.96 * float(each.std()) / math.sqrt(len(each)) if len(each) > 1 else 0.0
+        return value, (value - half, value + half)
 
     def scores(self, logits: Tensor) -> list[float]:
         """What the classifier says; returns the share of each class."""
         found, real = references.scores(logits), self.reference.said["real"]
-        self.enter(
-            f"IS-{self.extractor}",
-            found["inception_score"],
-            _bootstrap(logits, self.generator),
-            real["inception_score"],
-        )
-        self.enter("confident", found["confident"], wilson(found["confident"], self.count), real["confident"])
+        count = self.reference.test.count
+        about: dict[str, Any] = {"reference": self.reference.test.sha256(), "real": count}
+        score = found["inception_score"]
+        ends = _bootstrap(logits, score, self.generator)
+        self.enter(f"IS-{self.extractor}", score, ends, real["inception_score"], count, **about)
+        ends = wilson(found["confident"], self.count)
+        self.enter("confident", found["confident"], ends, real["confident"], count, **about)
         return found["classes"]
 
     def spectrum(self, images: Tensor) -> None:
@@ -173,8 +192,10 @@ class _Ledger:
         for name, band in (("low", slice(1, middle)), ("high", slice(middle, None))):
             value = float(ours[band].mean())
             spread = 1.96 * float(each[:, band].mean(1).std()) / math.sqrt(len(each)) if len(each) > 1 else 0.0
-            ends = (value - spread, value + spread)
-            self.enter(f"spectrum, {name} half", value, ends, float(real[band].mean()), extractor="power (DCT)")
+            self.enter(
+                f"spectrum, {name} half", value, (value - spread, value + spread), float(real[band].mean()),
+                self.reference.test.count, extractor="power (DCT)",
+            )  # fmt: skip
 
 
 def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -184,11 +205,12 @@ def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
-def _bootstrap(logits: Tensor, generator: torch.Generator, draws: int = 100) -> tuple[float, float]:
+def _bootstrap(logits: Tensor, score: float, generator: torch.Generator, draws: int = 100) -> tuple[float, float]:
+    """Interval of an inception score: the spread of resampled ones around their own mean, which resampling shifts."""
     picks = torch.randint(len(logits), (draws, len(logits)), generator=generator)
     drawn = torch.tensor([metrics.inception_score(logits[pick], splits=1).mean for pick in picks])
-    low, high = drawn.quantile(torch.tensor([0.025, 0.975])).tolist()
-    return low, high
+    low, high = (drawn - drawn.mean()).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return score + low, score + high
 
 
 def table(said: dict[str, Any]) -> str:

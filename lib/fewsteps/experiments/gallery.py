@@ -142,12 +142,14 @@ def measured(names: Sequence[str]) -> list[tuple[str, ...]]:
     rows = []
     for name in names:
         said: dict[str, Any] = checkpoints.card(name).get("measured", {})
-        known = {row["metric"]: row for row in reversed(said.get("rows", []))}
-        if not known:
+        if not said.get("rows"):
             continue
-        first = next(row for key, row in known.items() if key.startswith("FD-") and not key.endswith("(test)"))
+        first = said["rows"][0]
+        known = {row["metric"]: row for row in said["rows"] if row["extractor"] in (first["extractor"], "power (DCT)")}
         cells = [f"{first['value']:.3g} [{first['low']:.2g}, {first['high']:.2g}] ({first['floor']:.2g})"]
-        cells += [f"{known[key]['value']:.2g} ({known[key]['floor']:.2g})" for key in COLUMNS[1:]]
+        cells += [
+            f"{known[key]['value']:.2g} ({known[key]['floor']:.2g})" if key in known else "" for key in COLUMNS[1:]
+        ]
         rows.append((name, f"{said['count']:,} at {said['nfe']} NFE", *cells))
     return rows
 

@@ -22,13 +22,14 @@ from fewsteps import checkpoints, data, filters, memory, samplers, schedules, tr
 from fewsteps.denoisers import Denoiser
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.filters import IDENTITY, Filter
-from fewsteps.parameters import integer, seed
+from fewsteps.parameters import integer
 from fewsteps.schedules import VE, Schedule
 from fewsteps.theory import RIVALS, steps_for
 from fewsteps.theory.rivals import Rival
 from fewsteps.trained import Trained
 
 SHARD = 256
+MOST_SEED = 2**40  # so that every shard's own seed fits
 GAMMA_IMAGES = 512  # clean images that Analytic-DDPM's Gamma is taken over
 GRIDS = {"geometric": schedules.geometric, "karras": schedules.karras, "uniform": schedules.uniform}
 FAR = 100.0  # a state this many times larger than noisy data can be is no sample any more
@@ -83,7 +84,7 @@ class Plan:
             raise ParameterError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}.")
         integer("nfe", self.nfe, least=1)
         integer("count", self.count, least=1)
-        seed(self.seed)
+        integer("seed", self.seed, least=0, most=MOST_SEED)
         if self.labels not in ("any", "each"):
             integer("labels", self.labels, least=0)
 
@@ -164,30 +165,32 @@ def _run(work: Callable[[int], Drawn], count: int, workers: int) -> Iterator[Dra
         yield from pool.map(work, range(count))
 
 
-_loaded: dict[tuple[str, Path, str], Trained] = {}
+_loaded: dict[tuple[str, Path, str, str], Trained] = {}
 
 
 def _shard(plan: Plan, folder: Path, batch: int, device: str, index: int) -> Drawn:
     """One shard; the network is kept for the next."""
-    key = (plan.checkpoint, folder, device)
+    # With the hash of its weights, since a network that is still training changes under its name.
+    key = (plan.checkpoint, folder, device, checkpoints.card(plan.checkpoint, folder)["weights"]["sha256"])
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = trained.load(*key)
+        _loaded[key] = trained.load(*key[:3])
     model, count = _loaded[key], plan.shards[index]
     try:
         return draw(model, replace(plan, count=count), index, device=device, batch=batch)
     except (RuntimeError, MemoryError) as error:
         if not memory.ran_out(error):
             raise
+    # Outside of the except block, whose error would hold what did not fit.
 
-        def attempt(fewer: int) -> None:
-            x = torch.zeros(fewer, *model.shape, device=device)
-            with torch.inference_mode():
-                model.network(x, x.new_zeros(fewer))
+    def attempt(fewer: int) -> None:
+        x = torch.zeros(fewer, *model.shape, device=device)
+        with torch.inference_mode():
+            model.network(x, x.new_ones(fewer))
 
-        fits = memory.largest_batch(attempt, min(batch, count))
-        advice = f"--batch {fits} fits" if fits else "not even one image fits"
-        raise ParameterError(f"Memory ran out with {min(batch, count)} images per network call: {advice}.") from error
+    fits = memory.largest_batch(attempt, min(batch, count))
+    advice = f"--batch {fits} fits" if fits else "not even one image fits"
+    raise ParameterError(f"Memory ran out with {min(batch, count)} images per network call: {advice}.")
 
 
 def draw(model: Trained, plan: Plan, shard: int = 0, *, device: str = "cpu", batch: int = SHARD) -> Drawn:
@@ -245,6 +248,8 @@ def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> sa
         size = f"; its size there was {float(norms[-1][1]):.3g}" if norms else ""
         raise ShapeError(f"{str(error).rstrip('.')}{size}. For {plan.sampler}, {_usual(plan)}.") from error
     assert end is not None
+    if end.nfe > plan.nfe:
+        raise ParameterError(f"nfe must be at least {end.nfe} for one step of {plan.sampler} with these parameters.")
     for step, ((t, _), norm) in enumerate(zip(norms, torch.stack([norm for _, norm in norms]).tolist(), strict=True)):
         power = float(schedule.alpha(t)) ** 2 + float(schedule.sigma(t)) ** 2
         if not norm <= FAR * math.sqrt(power):

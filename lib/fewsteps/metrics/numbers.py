@@ -37,9 +37,11 @@ class Number:
     reference : str
         Hash of the reference: of its statistics (:meth:`fewsteps.metrics.Moments.sha256`) or of its data.
     floor : float
-        The same metric of real data against real data at the same counts.
+        The same metric of real data against real data, at `floor_count`.
     reference_count : int
         Real samples in the reference, at least 1.
+    floor_count : int
+        Real samples that stood in the samples' place for the floor, at least 1; `count` where there are so many.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Number:
     reference: str
     floor: float
     reference_count: int
+    floor_count: int
 
     def __post_init__(self) -> None:
         for name in ("metric", "extractor", "resize", "reference"):
@@ -66,7 +69,7 @@ class Number:
         for name in ("value", "low", "high", "floor"):
             if not math.isfinite(getattr(self, name)):
                 raise ParameterError(f"{name} must be finite, not {getattr(self, name)}.")
-        for name in ("count", "reference_count"):
+        for name in ("count", "reference_count", "floor_count"):
             integer(name, getattr(self, name), least=1)
         if self.low > self.high:
             raise ParameterError(f"low must be at most high, not {self.low:g} and {self.high:g}.")
@@ -135,4 +138,5 @@ def measure(
         reference=reference.sha256(),
         floor=floor(real, count, generator=generator, against=len(real) - count),
         reference_count=len(real),
+        floor_count=count,
     )

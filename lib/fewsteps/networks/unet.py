@@ -71,6 +71,8 @@ class UNet(nn.Module):
         integer("classes", classes, least=0)
         if width % GROUP or width < GROUP:
             raise ParameterError(f"width must be a multiple of {GROUP}, not {width!r}.")
+        if not all(0 <= level < len(multipliers) for level in attention):
+            raise ParameterError(f"attention must name resolutions from 0 to {len(multipliers) - 1}, not {attention}.")
         self.channels, self.patch, self.classes, self.size = channels, patch, classes, size
         self.levels = len(multipliers)
         widths = [width * factor for factor in multipliers]
@@ -199,11 +201,11 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention over positions, heads of 32 channels."""
+    """Self-attention over positions, heads of 32 channels where they fit."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.heads = max(1, width // 32)
+        self.heads = max(1, width // 32) if width % 32 == 0 else 1
         self.norm = _norm(width)
         self.inward = nn.Conv2d(width, 3 * width, 1)
         self.outward = _zero(nn.Conv2d(width, width, 1))

@@ -20,7 +20,7 @@ from fewsteps.data import Images, load
 from fewsteps.errors import ParameterError, TrainingError
 from fewsteps.networks import build
 from fewsteps.parameters import integer, number
-from fewsteps.training.recipes import Recipe
+from fewsteps.training.recipes import RECIPES, Recipe
 from fewsteps.training.state import Average, Position, restore, store
 from fewsteps.training.team import Team
 
@@ -125,7 +125,7 @@ class Run:
         self.state = folder / "state.safetensors"
         self.position = Position()
         if self.state.exists():
-            self.position = restore(self.state, self.network, self.average, self.optimiser, recipe.described())
+            self.position = restore(self.state, self.network, self.average, self.optimiser, self.said())
         self.wrapped = team.wrap(self.network)
         if team.device.type == "cuda" if compiled is None else compiled:
             self.wrapped = torch.compile(self.wrapped)
@@ -143,26 +143,30 @@ class Run:
         while True:
             now = time.monotonic()
             position.seconds = spent + now - started
-            over = self.team.agree(position.seconds >= limit or position.step >= last)
-            due = self.team.agree(now - saved >= interval)
-            if (over or due or now - spoken >= 1) and count:
-                position.loss = float(self.team.mean(total / count))  # the only wait for a GPU, about once a second
+            over, due, tell = self.team.agree(
+                position.seconds >= limit or position.step >= last, now - saved >= interval, now - spoken >= 1
+            )
+            if (over or due or tell) and count:
+                position.loss = float(self.team.mean(total / count))  # one process waits for its GPU only here
                 if not math.isfinite(position.loss):
                     raise TrainingError(self._diverged(position))
                 self._say(say, limit, last)
                 spoken = now
                 total, count = torch.zeros_like(total), 0
-            if due or over:
+            if (due or over) and position.step:
                 self._store()
                 saved = time.monotonic()
             if over:
                 return self.folder / f"{self.recipe.name}.json"
             try:
                 total += self.step()
+                full = None
             except (RuntimeError, MemoryError) as error:
-                if memory.ran_out(error):
-                    raise TrainingError(self._full()) from error
-                raise
+                if not memory.ran_out(error):
+                    raise
+                full = str(error)  # and not the error, whose frames hold what the step had allocated
+            if full is not None:
+                raise TrainingError(self._full())
             count += 1
 
     def step(self) -> Tensor:
@@ -188,6 +192,8 @@ class Run:
         """Of the step's images, the share of this process, a function of (seed, step, process) alone."""
         recipe, team = self.recipe, self.team
         share = batch // team.size
+        if share * team.size != batch:
+            raise ParameterError(f"batch must be a multiple of the {team.size} processes, not {batch}.")
         self.generator.manual_seed((recipe.seed * 1_000_003 + self.position.step) * 1009 + team.rank)
         device, generator = team.device, self.generator
         chosen = torch.randint(len(self.images), (share,), device=device, generator=generator)
@@ -216,14 +222,21 @@ class Run:
             )
 
     def _store(self) -> None:
+        # The loss is from before the step; what the step made of the weights is looked at here, before it is kept.
+        if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
+            raise TrainingError(self._diverged(self.position))
         if self.team.rank:
             return
-        store(self.state, self.network, self.average, self.optimiser, self.position, self.recipe.described())
+        store(self.state, self.network, self.average, self.optimiser, self.position, self.said())
         checkpoints.save(self.folder, self._card(), self.average.weights)
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
             position = self.position
             line = {"step": position.step, "seconds": round(position.seconds, 1), "loss": round(position.loss, 5)}
             log.write(json.dumps(line) + "\n")
+
+    def said(self) -> dict[str, Any]:
+        """What a run that goes on must agree with."""
+        return self.recipe.described() | {"objective": repr(self.objective), "images": self.source.sha256}
 
     def _card(self) -> dict[str, Any]:
         recipe, position, source = self.recipe, self.position, self.source
@@ -242,7 +255,7 @@ class Run:
                 "source": source.source,
             },
             "training": {
-                "command": f"fewsteps train {recipe.name} --minutes {math.ceil(position.seconds / 60)}",
+                "command": self._command(),
                 "steps": position.step,
                 "images": position.images,
                 "minutes": round(position.seconds / 60, 1),
@@ -255,13 +268,22 @@ class Run:
             **recipe.extra,
         }
 
+    def _command(self) -> str:
+        known = RECIPES.get(self.recipe.name, self.recipe)
+        changed = [
+            f"--{key} {getattr(self.recipe, key):g}"
+            for key in ("batch", "rate")
+            if getattr(known, key) != getattr(self.recipe, key)
+        ]
+        return " ".join([f"fewsteps train {self.recipe.name} --steps {self.position.step}", *changed])
+
     def _diverged(self, position: Position) -> str:
         kept = "nothing was kept"
         if self.state.exists():
             kept = "the checkpoint before it is kept, and the same command goes on from there"
         return (
-            f"The loss became {position.loss} near step {position.step}: {kept}; a smaller learning rate than "
-            f"{self.recipe.rate:g} usually helps."
+            f"Training diverged near step {position.step}, with a loss of {position.loss:g}: {kept}; "
+            f"a smaller learning rate than {self.recipe.rate:g} usually helps."
         )
 
     def _full(self) -> str:

@@ -105,11 +105,13 @@ def restore(
         )
     for weight in network.parameters():  # Adam makes its moments at its first step; here they exist before it
         optimiser.state[weight] = {
-            "step": torch.zeros(()),
+            "step": torch.zeros((), device=weight.device),  # fused AdamW wants it beside the weight
             "exp_avg": torch.zeros_like(weight),
             "exp_avg_sq": torch.zeros_like(weight),
         }
     with torch.no_grad():
         for name, tensor in _parts(network, average, optimiser):
+            if name not in tensors:
+                raise CheckpointError(f"{path.name} is damaged: remove it to start again.")
             tensor.copy_(tensors[name])
     return position

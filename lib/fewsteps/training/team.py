@@ -8,6 +8,17 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+from fewsteps.errors import ParameterError, TrainingError
+
+
+def _device(wanted: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ParameterError(f"device must be cpu, or a GPU that torch sees on this machine, not {wanted}.") from error
+    return device
+
 
 class Team:
     """The processes of one training run; ``torchrun`` or ``accelerate launch`` start several.
@@ -28,13 +39,18 @@ class Team:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self._shared = None
         if self.size > 1:
-            from accelerate import Accelerator
+            try:
+                from accelerate import Accelerator
+            except ImportError as error:
+                raise TrainingError(
+                    "Several processes need accelerate: pip install accelerate, or start one."
+                ) from error
 
             self._shared = Accelerator(cpu=str(device) == "cpu" or not torch.cuda.is_available())
             self.rank, self.device = self._shared.process_index, self._shared.device
         else:
             self.rank = 0
-            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def __enter__(self) -> Team:
         return self
@@ -57,10 +73,10 @@ class Team:
         assert isinstance(gathered, Tensor)
         return gathered
 
-    def agree(self, mine: bool) -> bool:
-        """Whether any process says so: clocks differ, and all must stop at the same step."""
+    def agree(self, *mine: bool) -> tuple[bool, ...]:
+        """Which of these any process says: clocks differ, and all must do the same at the same step."""
         if self._shared is None:
             return mine
-        said = self._shared.reduce(torch.tensor(float(mine), device=self.device), reduction="sum")
+        said = self._shared.reduce(torch.tensor([float(one) for one in mine], device=self.device), reduction="sum")
         assert isinstance(said, Tensor)
-        return bool(said > 0)
+        return tuple((said > 0).tolist())

@@ -61,7 +61,8 @@ class StepsLab(anywidget.AnyWidget):
         if not networks:
             raise ParameterError("networks must name at least one checkpoint.")
         integer("steps", steps, least=2, most=60)
-        made = {name: _run(name, steps, seed) for name in networks}
+        integer("step", traits.get("step", 1), least=1, most=steps)
+        made = {name: _run(name, checkpoints.card(name)["weights"]["sha256"], steps, seed) for name in networks}
         traits = {"network": networks[0], "step": min(8, steps)} | traits
         super().__init__(names=networks, runs=made, **traits)
 
@@ -85,8 +86,8 @@ def _shipped() -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _run(name: str, steps: int, seed: int) -> dict[str, Any]:
-    """One network's run as the page draws it: pictures as WebP, spectra as numbers."""
+def _run(name: str, weights: str, steps: int, seed: int) -> dict[str, Any]:
+    """One network's run as the page draws it: pictures as WebP, spectra as numbers; kept for these weights."""
     model = trained.load(name)
     # Without a class, and only as far up as there is still something to see.
     schedule = VPLinear(t_max=float(VPLinear().time(NOISIEST)))
