@@ -560,7 +560,7 @@ def test_a_measured_number_says_where_it_is_from(classifier):
 
 # what a user meets, where jaxtyping and beartype are not watching
 
-NUMBER = "metrics.Number('FID', 1.0, {low}, 2.0, 10, {seeds}, 'x', 'none', {reference}, {floor}, 10)"
+NUMBER = "metrics.Number('FID', 1.0, {low}, 2.0, 10, {seeds}, 'x', 'none', {reference}, {floor}, 10, 10)"
 GOOD = {"low": 0.5, "seeds": (0, 9), "reference": "'h'", "floor": 0.1}
 CASES = {
     "width of mu": ("metrics.frechet_distance(o[0, :2], e, o[0], e)", "ShapeError", "cov1 must have shape (2, 2)"),
