@@ -198,6 +198,31 @@ def radial_mean(power: Float[Tensor, "H W"], basis: Basis = "dft", *, bins: int 
     return Radial(mean(distance).to(power.dtype), mean(value).to(power.dtype), count[kept])
 
 
+def radial_power(images: Float[Tensor, "*n H W"], basis: Basis = "dct") -> Float[Tensor, " ring"]:
+    """Mean power of images by ring of frequencies: the power spectrum, averaged over everything but the radius.
+
+    Parameters
+    ----------
+    images : Tensor, shape (..., H, W)
+    basis : {"dct", "dft"}
+
+    Returns
+    -------
+    Tensor
+        The first ring is the zero frequency; the radii are those of :func:`radial_mean`.
+
+    Raises
+    ------
+    ShapeError
+        If the images are not finite floating-point images.
+
+    Notes
+    -----
+    Source: SD-1, section 4.1 (measured spectra).
+    """
+    return radial_mean(power_spectrum(images, basis), basis).power
+
+
 def fit_power_law(spectrum: Radial, low: float = 0.02, high: float = 0.4) -> PowerLaw:
     """Least-squares line through log power against log frequency.
 

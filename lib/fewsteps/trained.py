@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fewsteps import checkpoints, networks
 from fewsteps.denoisers import Denoiser, FromEDM, FromEps, FromScore
+from fewsteps.denoisers.edm import clock
 from fewsteps.errors import CheckpointError, ParameterError
 from fewsteps.schedules import VE, Schedule, VPLinear
 
@@ -82,7 +83,7 @@ class Trained:
             schedule = schedule or VPLinear()
             if span(schedule) != (-1, 1):
                 raise ParameterError(f"{self.name} predicts the noise of a VP process: give a VP schedule.")
-            return FromEps(self.network, schedule, lambda t: clock(schedule, t))
+            return FromEps(self.network, schedule, lambda t: clock(schedule.sigma(t) / schedule.alpha(t)).to(t))
         if self.predicts == "score":
             levels = said["sigmas"]
             schedule = schedule or VE(levels[-1], levels[0])
@@ -134,8 +135,3 @@ def from_images(images: Tensor, schedule: Schedule) -> Tensor:
     """Images in [0, 1] in the range that a schedule works in."""
     low, high = span(schedule)
     return low + (high - low) * images
-
-
-def clock(schedule: Schedule, t: Tensor) -> Tensor:
-    """log(sigma / alpha) / 4, the time that this project's networks are told."""
-    return ((schedule.sigma(t) / schedule.alpha(t)).log() / 4).to(t)

@@ -21,7 +21,7 @@ from torch_fidelity.metric_kid import kernel_mmd, kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from fewsteps import metrics, spectra
-from fewsteps.errors import CheckpointError, ShapeError
+from fewsteps.errors import CheckpointError, ParameterError, ShapeError
 from fewsteps.metrics import Moments, distances
 from fewsteps.networks import Classifier
 from fewsteps.transforms import fft2, ifft2
@@ -694,3 +694,12 @@ def test_bad_input_is_one_sentence(name, said):
     assert error == kind, (error, message)
     assert words in message, message
     assert "\n" not in message and message.endswith(".") and len(message) < 220, message
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (790, 1000), (1, 2)])
+def test_wilson_is_scipys(hits, count):
+    expected = scipy.stats.binomtest(hits, count).proportion_ci(0.95, method="wilson")
+    z = float(scipy.stats.norm.ppf(0.975))
+    assert metrics.wilson(hits / count, count, z) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    with pytest.raises(ParameterError, match="share must"):
+        metrics.wilson(1.5, 10)

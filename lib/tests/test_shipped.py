@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fewsteps import checkpoints, data, errors, trained
+from fewsteps import checkpoints, data, errors, results, trained
 from fewsteps.experiments import evaluation, gates, references, sampling
 from fewsteps.experiments.sampling import Drawn, Plan, sample
 from fewsteps.theory import RIVALS
@@ -223,3 +223,9 @@ def test_the_plan_is_split_into_shards_of_fixed_size():
     assert Plan("x", count=600).shards == [256, 256, 88]
     assert Plan("x", count=256).shards == [256]
     assert sampling.SHARD == 256
+
+
+def test_what_was_measured_of_networks_is_of_those_that_are_shipped():
+    """A network that is trained on makes the table of chapter 01 stale."""
+    for row in results.read("network_response")["rows"]:
+        assert row["steps"] == checkpoints.card(row["network"])["training"]["steps"], row["network"]

@@ -107,4 +107,14 @@ def coefficients(noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     Source: BASE-HEUN (Karras et al. 2022, Table 1, sigma_data = 1).
     """
     total = 1 + noise.square()
-    return 1 / total, noise * total.rsqrt(), total.rsqrt(), noise.log() / 4
+    return 1 / total, noise * total.rsqrt(), total.rsqrt(), clock(noise)
+
+
+def clock(noise: Tensor) -> Tensor:
+    """What this project's networks are told of the noise-to-signal ratio, log(noise) / 4.
+
+    Notes
+    -----
+    Source: BASE-HEUN (c_noise of Karras et al. 2022, Table 1).
+    """
+    return noise.log() / 4

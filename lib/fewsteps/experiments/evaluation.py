@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import checkpoints, metrics
+from fewsteps import checkpoints, metrics, spectra
 from fewsteps.errors import DataError
 from fewsteps.experiments import references
 from fewsteps.experiments.references import Reference
@@ -149,10 +149,10 @@ class _Ledger:
         value, ends = self._kernel(near, some)
         self.enter(f"KD-{self.extractor}", value, ends, self._kernel(near, far)[0], len(far), **about)
         here, best = metrics.precision_recall(near, some), metrics.precision_recall(near, far)
-        ends = wilson(here.precision, len(some))
+        ends = metrics.wilson(here.precision, len(some))
         self.enter("precision", here.precision, ends, best.precision, len(far), **about)
         # With the samples' manifold taken as it is: how it would move with other samples is not in this interval.
-        self.enter("recall", here.recall, wilson(here.recall, len(near)), best.recall, len(far), **about)
+        self.enter("recall", here.recall, metrics.wilson(here.recall, len(near)), best.recall, len(far), **about)
 
     def _kernel(self, near: Tensor, some: Tensor) -> tuple[float, tuple[float, float]]:
         """Kernel distance, and an interval from ten groups of the samples, which share no image."""
@@ -176,7 +176,7 @@ class _Ledger:
         score = found["inception_score"]
         ends = _bootstrap(logits, score, self.generator)
         self.enter(f"IS-{self.extractor}", score, ends, real["inception_score"], count, **about)
-        ends = wilson(found["confident"], self.count)
+        ends = metrics.wilson(found["confident"], self.count)
         self.enter("confident", found["confident"], ends, real["confident"], count, **about)
         return found["classes"]
 
@@ -186,8 +186,8 @@ class _Ledger:
         def error(power: Tensor) -> Tensor:
             return (power / self.reference.train_spectrum).log().abs()
 
-        ours, real = error(references.radial_power(images.double())), error(self.reference.test_spectrum)
-        each = torch.stack([error(references.radial_power(part)) for part in images.double().chunk(10)])
+        ours, real = error(spectra.radial_power(images.double())), error(self.reference.test_spectrum)
+        each = torch.stack([error(spectra.radial_power(part)) for part in images.double().chunk(10)])
         middle = len(ours) // 2
         for name, band in (("low", slice(1, middle)), ("high", slice(middle, None))):
             value = float(ours[band].mean())
@@ -196,13 +196,6 @@ class _Ledger:
                 f"spectrum, {name} half", value, (value - spread, value + spread), float(real[band].mean()),
                 self.reference.test.count, extractor="power (DCT)",
             )  # fmt: skip
-
-
-def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share of `count`, both ends within [0, 1] and around the share."""
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def _bootstrap(logits: Tensor, score: float, generator: torch.Generator, draws: int = 100) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import checkpoints, data, metrics
+from fewsteps import checkpoints, data, metrics, spectra
 from fewsteps.data import Images
 from fewsteps.errors import DataError
 from fewsteps.experiments import references
@@ -102,7 +102,7 @@ def spectrum(name: str, samples: Tensor) -> tuple[Tensor, Tensor, Tensor] | None
     if not known:
         return None
     real = references.read(source["name"], source["size"], known[0]).train_spectrum
-    made = references.radial_power(samples.double())
+    made = spectra.radial_power(samples.double())
     frequency = torch.arange(len(real), dtype=torch.float64) / (2 * (len(real) - 1))
     return frequency[1:], made[1:], real[1:]
 

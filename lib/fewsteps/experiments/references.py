@@ -75,11 +75,6 @@ def fingerprint(extractor: str, folder: Path = checkpoints.FOLDER) -> str:
     return checkpoints.card(extractor, folder)["weights"]["sha256"] if extractor in checkpoints.names(folder) else ""
 
 
-def radial_power(images: Tensor) -> Tensor:
-    """Mean power of images by ring of DCT frequencies."""
-    return spectra.radial_mean(spectra.power_spectrum(images, "dct"), "dct").power
-
-
 def build(dataset: str, size: int, extractor: Extractor) -> Reference:
     """Measure a data set, which must be at hand.
 
@@ -94,11 +89,11 @@ def build(dataset: str, size: int, extractor: Extractor) -> Reference:
         images = data.load(dataset, split, size)
         vectors = metrics.features(extractor, images.images)
         moments.append(Moments.of(vectors))
-        # Drawn, not the first: MNIST's first test images are harder than the others, a floor of them twice too high.
+        # Drawn, not the first: MNIST's first test images are from other writers than the rest, and further from train.
         order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:KEPT]
         kept.append(vectors[order].half())
         said[split] = {"count": len(images), "sha256": images.sha256}
-        spectra_of.append(radial_power(images.images.double()))
+        spectra_of.append(spectra.radial_power(images.images.double()))
         if split == "test" and extractor.logits is not None:
             logits = metrics.logits(extractor, images.images)
             said["real"] = scores(logits)

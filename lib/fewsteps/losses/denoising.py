@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fewsteps.denoisers.edm import coefficients
+from fewsteps.denoisers.edm import clock, coefficients
 from fewsteps.errors import ParameterError
 from fewsteps.parameters import number
 from fewsteps.schedules import VPLinear
@@ -120,7 +120,7 @@ class Eps:
         t = self.schedule.t_min + (self.schedule.t_max - self.schedule.t_min) * t
         alpha, sigma = (value.to(x0)[:, None, None, None] for value in (self.schedule.alpha(t), self.schedule.sigma(t)))
         noise = _normal(x0, generator)
-        said = network(alpha * (2 * x0 - 1) + sigma * noise, ((sigma / alpha).log() / 4).flatten(), *_given(cond))
+        said = network(alpha * (2 * x0 - 1) + sigma * noise, clock(sigma / alpha).flatten(), *_given(cond))
         return (said - noise).square().flatten(1).mean(1)
 
 

@@ -22,7 +22,7 @@ from fewsteps.metrics.distances import (
     spectral_error,
 )
 from fewsteps.metrics.extractors import INCEPTION, Extractor, features, from_network, inception, logits
-from fewsteps.metrics.intervals import Interval, RankAgreement, floor, frechet_interval, rank_agreement
+from fewsteps.metrics.intervals import Interval, RankAgreement, floor, frechet_interval, rank_agreement, wilson
 from fewsteps.metrics.numbers import Number, measure
 from fewsteps.metrics.statistics import Moments
 
@@ -54,4 +54,5 @@ __all__ = [
     "precision_recall",
     "rank_agreement",
     "spectral_error",
+    "wilson",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -150,6 +151,40 @@ def floor(
         order = torch.randperm(len(real), generator=generator)[: count + against].to(real.device)
         total += distance(real[order[:count]], real[order[count:]])
     return total / draws
+
+
+def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's confidence interval of a share.
+
+    Parameters
+    ----------
+    share : float
+        From 0 to 1.
+    count : int
+        Of what it is a share, at least 1.
+    z : float
+        Quantile of the normal law; 1.96 for 95 %.
+
+    Returns
+    -------
+    (float, float)
+        Within [0, 1] and around the share.
+
+    Raises
+    ------
+    ParameterError
+        If a number is out of range.
+
+    Notes
+    -----
+    Source: Wilson 1927.
+    """
+    number("share", share, least=0, most=1)
+    integer("count", count, least=1)
+    number("z", z, above=0)
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def rank_agreement(a: Sequence[float], b: Sequence[float]) -> RankAgreement:

@@ -19,7 +19,7 @@ class UNet(nn.Module):
     """A small U-Net in the manner of NCSN++ and EDM.
 
     Images are folded `patch` x `patch` pixels to channels on the way in and unfolded on the way out, so the finest
-    resolution that is computed at is H / patch: a quarter of the work, and at 32 px no visible loss.
+    resolution that is computed at is H / patch, at a quarter of the work for a patch of 2.
 
     Parameters
     ----------

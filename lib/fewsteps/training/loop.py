@@ -71,8 +71,7 @@ def train(
     interval : float
         Seconds between two checkpoints; a killed run loses no more than this.
     compiled : bool, optional
-        torch.compile; default on GPUs only, where it pays. On two CPU cores it took 116 s to compile and 8 % longer
-        per step.
+        torch.compile; default on GPUs only, where it pays. On two CPU cores compiling took longer than it could save.
     half : bool
         Compute in bfloat16 where that keeps its range; weights stay in float32.
     images : Images, optional

@@ -98,9 +98,9 @@ def _run(name: str, weights: str, steps: int, seed: int) -> dict[str, Any]:
         taken = list(walk)
     times = schedules.karras(schedule, steps).tolist()
     states = [start, *(step.x for step in taken[:-1])]
-    finished = _power(trained.to_images(taken[-1].x, schedule))
+    finished = _rings(trained.to_images(taken[-1].x, schedule))
     predicted = [trained.to_images(step.x0_hat, schedule) for step in taken]
-    shares = [(_power(images) / finished).clamp(1e-6, 1e3) for images in predicted]
+    shares = [(_rings(images) / finished).clamp(1e-6, 1e3) for images in predicted]
     return {
         "title": model.card["title"],
         "noisy": [_picture(_shown(x)) for x in states],
@@ -116,8 +116,8 @@ def _shown(x: Tensor) -> Tensor:
     return (x / 6 + 0.5).clamp(0, 1)
 
 
-def _power(images: Tensor) -> Tensor:
-    return spectra.radial_mean(spectra.power_spectrum(images.double(), "dct"), "dct").power[1:]
+def _rings(images: Tensor) -> Tensor:
+    return spectra.radial_power(images.double())[1:]
 
 
 def _frequency(size: int) -> Tensor:
