@@ -310,3 +310,41 @@ def test_what_propagate_refuses():
             theory.propagate(sam.predictor_corrector, gaussian(VE, mean=mean), grid, step_size=sam.snr_step())
     with pytest.raises(ParameterError, match="at most 1024"):
         theory.dense(theory.law_of(gaussian(VE, 64)))
+
+
+@pytest.mark.parametrize("basis", ["dct", "dft"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_analytic_by_frequency_is_exact_however_few_the_steps(basis, steps):
+    """BASE-ADDIM, one Gamma per frequency: every step draws from the exact conditional law; one Gamma does not."""
+    schedule = sch.VE(0.05, 1e4)
+    model = gaussian(schedule, 8, basis)
+    times = sch.geometric(schedule, steps + 1)[:-1]  # to the last level that has noise, where the law is known
+
+    def power(t):
+        return t**2 / (model.variance + t**2)
+
+    law = theory.propagate(sam.analytic, model, times, eps_power=power, power_basis=basis)
+    target = model.variance + 0.05**2
+    assert law.nfe == steps
+    assert (law.variance / target - 1).abs().max() < 1e-6
+    one = theory.propagate(sam.analytic, model, times, eps_power=lambda t: power(t).mean(), clamp=False)
+    assert (one.variance / target - 1).abs().max() > 0.1
+    if steps == 1:  # right on average, but for what an earlier step got wrong
+        assert float(one.variance.mean() / target.mean()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("basis", ["dct", "dft"])
+def test_gamma_by_frequency(basis):
+    """BASE-ADDIM: mean square eps of an exact denoiser is sigma^2 / (alpha^2 v + sigma^2) at every frequency."""
+    model = gaussian(VP, 8, basis)
+    times = torch.tensor([0.9, 0.4, 0.1, 0.0], dtype=torch.float64)
+    clean = model.sample(torch.randn(6000, 1, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64))
+    found = sam.mean_square_eps(model, clean, times, noise=sam.white_noise(5, dtype=torch.float64), basis=basis)
+    alpha, sigma = (scale(times[:-1])[:, None, None, None] for scale in (VP.alpha, VP.sigma))
+    exact = sigma**2 / (alpha**2 * model.variance + sigma**2)
+    assert found.shape == (3, 1, 8, 8)
+    z = (found / exact - 1) * math.sqrt(6000 / 2)
+    assert z.abs().max() < 4.5
+    assert float(z.square().mean()) == pytest.approx(1, abs=0.3)
+    alone = sam.mean_square_eps(model, clean, times, noise=sam.white_noise(5, dtype=torch.float64))
+    assert torch.allclose(alone, found.mean((1, 2, 3)), rtol=1e-12)

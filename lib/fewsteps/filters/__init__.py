@@ -7,6 +7,7 @@ A filter is a mask over frequencies, a mask over pixels, and a placement: `where
 from fewsteps.filters.operator import IDENTITY, PLACES, Filter, Place
 from fewsteps.filters.pds import pds_from_data, pds_mask, pds_radial
 from fewsteps.filters.plain import optimal, scalar, space_from_data
+from fewsteps.filters.solenoid import Solenoid, largest_omega, real_of_dft_minus_transpose, solenoid
 from fewsteps.filters.tdas import Zones, tdas, tdas_auto, tdas_zones, zone_gains, zone_mask
 
 __all__ = [
@@ -14,12 +15,16 @@ __all__ = [
     "PLACES",
     "Filter",
     "Place",
+    "Solenoid",
     "Zones",
+    "largest_omega",
     "optimal",
     "pds_from_data",
     "pds_mask",
     "pds_radial",
+    "real_of_dft_minus_transpose",
     "scalar",
+    "solenoid",
     "space_from_data",
     "tdas",
     "tdas_auto",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.filters.solenoid import Solenoid
 from fewsteps.resident import Resident
 from fewsteps.transforms import Basis, dct2, from_basis, idct2, is_even
 
@@ -35,17 +36,19 @@ class Filter:
         injects at one noise level. Default: the initial state and whatever the sampler injects.
     drift : bool
         Whether M M^T multiplies the score wherever the noise beside it is filtered (PDS) or not (TDAS).
+    solenoid : Solenoid, optional
+        PDS' omega S, added to M M^T on the score; asks for `drift`.
 
     Raises
     ------
     ShapeError
         If a mask has the wrong number of axes, is not positive and finite, or not even where it must be.
     ParameterError
-        If `basis`, `order` or a place is unknown.
+        If `basis`, `order` or a place is unknown, or a solenoid has no drift to be added to.
 
     Notes
     -----
-    Source: TDAS-3, Eq. 4-5; PDS-1, Eq. 19; PDS-2, Theorem 1; PDS-3 (`where`).
+    Source: TDAS-3, Eq. 4-5; PDS-1, Eq. 19; PDS-2, Theorem 1; PDS-3 (`where`); PDS-7, Eq. 23 (`solenoid`).
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Filter:
         order: Order = "space last",
         where: Iterable[Place] | None = None,
         drift: bool = False,
+        solenoid: Solenoid | None = None,
     ) -> None:
         if basis not in get_args(Basis):
             raise ParameterError(f"basis must be 'dct' or 'dft', not {basis!r}.")
@@ -66,6 +70,9 @@ class Filter:
         self.order: Order = order
         self.where = _places(where)
         self.drift = bool(drift)
+        self.solenoid = solenoid
+        if solenoid is not None and not drift:
+            raise ParameterError("a solenoid is a part of the drift: it needs drift=True.")
         self.frequency = _mask("frequency", frequency)
         self.space = _mask("space", space, scalar=True)
         if self.frequency is not None and basis == "dft" and not is_even(self.frequency.exact):
@@ -84,8 +91,9 @@ class Filter:
     def __repr__(self) -> str:
         """What it is, in a line."""
         size = "any size" if self._shape is None else "x".join(map(str, self._shape))
+        turned = f", {self.solenoid}" if self.solenoid else ""
         places = "all noise" if self.where is None else ", ".join(place for place in PLACES if place in self.where)
-        return f"Filter({size}, {self.basis}, on {places}{', with the drift' if self.drift else ''})"
+        return f"Filter({size}, {self.basis}, on {places}{', with the drift' if self.drift else ''}{turned})"
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -95,12 +103,12 @@ class Filter:
     @property
     def is_identity(self) -> bool:
         """Whether nothing at all is filtered."""
-        return self.frequency is None and self.space is None
+        return self.frequency is None and self.space is None and self.solenoid is None
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether M is diagonal in its basis: no mask over pixels but a single number."""
-        return self.space is None or self.space.exact.ndim == 0
+        """Whether M is diagonal in its basis: no mask over pixels but a single number, and nothing that turns."""
+        return (self.space is None or self.space.exact.ndim == 0) and self.solenoid is None
 
     def acts(self, place: Place) -> bool:
         """Whether noise drawn at `place` is filtered."""
@@ -133,6 +141,7 @@ class Filter:
             self.frequency and self.frequency.exact,
             self.space and self.space.exact,
             basis=self.basis, order=self.order, where=places or None, drift=self.drift if drift is None else drift,
+            solenoid=self.solenoid,
         )  # fmt: skip
 
     def inverse(self) -> Filter:
@@ -146,7 +155,29 @@ class Filter:
             self.frequency and self.frequency.exact.reciprocal(),
             self.space and self.space.exact.reciprocal(),
             basis=self.basis, order="space first" if self.order == "space last" else "space last",
-            where=self.where, drift=self.drift,
+            where=self.where, drift=self.drift, solenoid=self.solenoid,
+        )  # fmt: skip
+
+    def turned(self, solenoid: Solenoid) -> Filter:
+        """The same filter with that term added to M M^T on the score.
+
+        Parameters
+        ----------
+        solenoid : Solenoid
+
+        Returns
+        -------
+        Filter
+            With drift.
+
+        Notes
+        -----
+        Source: PDS-7, Eq. 23.
+        """
+        return Filter(
+            self.frequency and self.frequency.exact,
+            self.space and self.space.exact,
+            basis=self.basis, order=self.order, where=self.where, drift=True, solenoid=solenoid,
         )  # fmt: skip
 
     def apply(self, z: Tensor) -> Tensor:
@@ -228,7 +259,7 @@ class Filter:
         return self._by_space(from_basis(self.frequency.like(z).mul(z).to(z.dtype), self.basis))
 
     def precondition(self, g: Tensor) -> Tensor:
-        """M M^T g where this filter acts on the drift (PDS), otherwise g as it is (TDAS).
+        """(M M^T + omega S) g where this filter acts on the drift (PDS), otherwise g as it is (TDAS).
 
         Parameters
         ----------
@@ -246,10 +277,12 @@ class Filter:
 
         Notes
         -----
-        Source: PDS-2, Theorem 1.
+        Source: PDS-2, Theorem 1; PDS-7, Eq. 23.
         """
         if not self.drift or self.is_identity:
             return g
+        if self.solenoid is not None:
+            return self.apply(self.transpose(g)) + self.solenoid.apply(g)
         if self.is_diagonal:  # one pair of transforms for both factors
             self._require_size(g)
             return self._by_space(self._by_space(self._by_frequency(g, power=2)))

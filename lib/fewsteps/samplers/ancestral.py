@@ -9,7 +9,6 @@ and differ in the noise: c' = eta sigma_s sqrt(1 - rho^2) is DDIM's and, at eta 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import number
 from fewsteps.samplers.walk import Interval, Noise, Scale, Start, Step, Walk
+from fewsteps.transforms import Basis, from_basis, to_basis
 
 Variance = Literal["small", "large"]
 
@@ -185,7 +185,8 @@ def analytic(
     times: Tensor,
     *,
     noise: Noise,
-    eps_power: Tensor | Callable[[float], float],
+    eps_power: Tensor | Callable[[float], Any],
+    power_basis: Basis | None = None,
     eta: float = 1.0,
     clamp: bool = True,
     last_spread: float | None = None,
@@ -197,16 +198,22 @@ def analytic(
     The injected variance is c'^2 + (alpha_s - a alpha_t)^2 V, where V = (sigma_t / alpha_t)^2 (1 - Gamma_t) is the
     mean variance of x0 given x_t and Gamma_t the mean square of the model's noise prediction.
 
+    With one Gamma per frequency (beyond the papers) every frequency gets the variance that is best for it. For
+    Gaussian data and eta = 1 a step is then a draw from the exact conditional law, however few there are.
+
     Parameters
     ----------
     model, start, times, noise, cond
         As for :func:`ddim`.
-    eps_power : Tensor, shape (steps,), or callable
-        Gamma at times[0], ..., times[-2], or a function of the time; see :func:`mean_square_eps`.
+    eps_power : Tensor, shape (steps,) or (steps, ..., H, W), or callable
+        Gamma at times[0], ..., times[-2], a number or a mask for each, or a function of the time that returns one;
+        see :func:`mean_square_eps`.
+    power_basis : {"dct", "dft"}, optional
+        What masks refer to; None: the entries of the image themselves.
     eta : float
         1 is Analytic-DDPM, 0 Analytic-DDIM.
     clamp : bool
-        Keep V within [0, 1], which holds for data in [-1, 1].
+        Keep V at or above 0 and, where it is one number, at most 1, which holds for data in [-1, 1].
     last_spread : float, optional
         Most that the last injection may spread, in units of the data; 2/255 sqrt(pi/2) on CelebA.
     filt : Filter
@@ -231,30 +238,46 @@ def analytic(
     if last_spread is not None:
         number("last_spread", last_spread, least=0)
     walk = Walk("analytic", model, start, times, noise, filt, cond, injects=("predictor",))
-    if isinstance(eps_power, Tensor) and tuple(eps_power.shape) != (len(times) - 1,):
+    if isinstance(eps_power, Tensor) and (not eps_power.ndim or len(eps_power) != len(times) - 1):
         raise ShapeError(f"eps_power must have one entry per step, ({len(times) - 1},), not {tuple(eps_power.shape)}.")
-    powers = eps_power.tolist() if isinstance(eps_power, Tensor) else [float(eps_power(t)) for t in walk.levels[:-1]]
+    powers = eps_power if isinstance(eps_power, Tensor) else [eps_power(t) for t in walk.levels[:-1]]
     if not all(isinstance(step.alpha_t, float) for step in walk.intervals):
         raise ParameterError("analytic needs a schedule with one noise level for the whole image.")
+    injected = [
+        _injected(step, torch.as_tensor(power, dtype=torch.float64, device="cpu"), eta, clamp)
+        for step, power in zip(walk.intervals, powers, strict=True)
+    ]
     injections = [k for k, step in enumerate(walk.intervals) if not step.to_data]
+    if last_spread is not None and injections:
+        injected[injections[-1]] = injected[injections[-1]].clamp_max(last_spread)
     x = walk.start
+    spreads = [spread.to(x) if spread.ndim else float(spread) for spread in injected]
     for k, step in enumerate(walk):
         x0_hat = walk.mean(x, step.t)
-        spread, keep = posterior(step, eta)
-        weight = step.alpha_s - keep * step.alpha_t
-        unknown = (step.sigma_t / step.alpha_t) ** 2 * (1 - powers[k])
-        unknown = min(max(unknown, 0.0), 1.0) if clamp else unknown
-        injected = math.sqrt(max(spread**2 + weight**2 * unknown, 0.0))
-        if last_spread is not None and [k] == injections[-1:]:
-            injected = min(injected, last_spread)
-        x = mix(keep, x, weight, x0_hat)
+        keep = posterior(step, eta)[1]
+        x = mix(keep, x, step.alpha_s - keep * step.alpha_t, x0_hat)
         if not step.to_data:
-            x = walk.stir(x, injected, "predictor")
+            if isinstance(spreads[k], float):
+                x = walk.stir(x, spreads[k], "predictor")
+            else:
+                z = to_basis(walk.draw(x, "predictor"), power_basis)
+                x = x + from_basis(spreads[k] * z, power_basis)
         yield walk.step(step.s, x, x0_hat)
 
 
-def mean_square_eps(model: Denoiser, x0: Tensor, times: Tensor, *, noise: Noise, batch: int = 256) -> Tensor:
-    """Gamma: mean square of the model's noise prediction per entry, at every time but the last.
+def _injected(step: Interval, power: Tensor, eta: float, clamp: bool) -> Tensor:
+    """Standard deviation that Analytic-DPM injects, for one Gamma or one per coefficient."""
+    spread, keep = posterior(step, eta)
+    unknown = (step.sigma_t / step.alpha_t) ** 2 * (1 - power)
+    if clamp:
+        unknown = unknown.clamp(0.0, None if power.ndim else 1.0)
+    return (spread**2 + (step.alpha_s - keep * step.alpha_t) ** 2 * unknown).clamp_min(0).sqrt()
+
+
+def mean_square_eps(
+    model: Denoiser, x0: Tensor, times: Tensor, *, noise: Noise, basis: Basis | None = None, batch: int = 256
+) -> Tensor:
+    """Gamma: mean square of the model's noise prediction, at every time but the last.
 
     Parameters
     ----------
@@ -264,12 +287,14 @@ def mean_square_eps(model: Denoiser, x0: Tensor, times: Tensor, *, noise: Noise,
     times : Tensor, shape (steps + 1,)
         The grid that will be sampled on.
     noise : callable
+    basis : {"dct", "dft"}, optional
+        Of every coefficient by itself. Default: one number, the mean over all entries.
     batch : int
         Samples per network call.
 
     Returns
     -------
-    float64 Tensor, shape (steps,)
+    float64 Tensor, shape (steps,), or with a basis (steps, ...), the shape of a sample
 
     Raises
     ------
@@ -283,12 +308,12 @@ def mean_square_eps(model: Denoiser, x0: Tensor, times: Tensor, *, noise: Noise,
     walk = Walk("mean_square_eps", model, x0, times, noise)
     powers = []
     for step in walk:
-        total = torch.zeros((), dtype=torch.float64, device=x0.device)
+        total = torch.zeros(x0.shape[1:], dtype=torch.float64, device=x0.device)
         for part in x0.split(batch):
             x = mix(step.alpha_t, part, step.sigma_t, noise(tuple(part.shape)))
-            eps = (x - step.alpha_t * walk.mean(x, step.t)) / step.sigma_t
-            total = total + eps.double().square().sum()
-        powers.append(total / x0.numel())
+            eps = to_basis((x - step.alpha_t * walk.mean(x, step.t)) / step.sigma_t, basis)
+            total = total + eps.double().square().sum(0)
+        powers.append(total / len(x0) if basis else total.mean() / len(x0))
     return torch.stack(powers).cpu()
 
 

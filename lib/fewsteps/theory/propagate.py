@@ -221,7 +221,7 @@ def _taken(named: dict[str, Any]) -> dict[str, Any]:
 def _mixes(filt: Filter, basis: Basis | None) -> bool:
     """Whether M couples coefficients of that basis."""
     if basis is None:
-        return filt.frequency is not None
+        return filt.frequency is not None or filt.solenoid is not None
     return not filt.is_diagonal or (filt.frequency is not None and filt.basis != basis)
 
 
