@@ -29,8 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
         0 if all went well; 1 if notebooks failed; 2 if the user can put it right, which one sentence on standard error
         tells how to; 130 if interrupted.
     """
+    kept = "what was finished is kept, and the same command goes on from there"
     try:
         chosen = _parser().parse_args(arguments)
+        kept = getattr(chosen, "kept", kept)
         return chosen.run(chosen)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Could not write {error.filename2 or error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nInterrupted; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        print(f"\nInterrupted; {kept}.", file=sys.stderr)
         return 130
 
 

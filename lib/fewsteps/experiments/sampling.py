@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
@@ -162,7 +163,12 @@ def _run(work: Callable[[int], Drawn], count: int, workers: int) -> Iterator[Dra
         yield from map(work, range(count))
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield from pool.map(work, range(count))
+        try:
+            yield from pool.map(work, range(count))
+        except BrokenProcessPool as error:
+            raise ParameterError(
+                "A worker process was killed, usually for memory: fewer --workers or a smaller --batch needs less."
+            ) from error
 
 
 _loaded: dict[tuple[str, Path, str, str], Trained] = {}

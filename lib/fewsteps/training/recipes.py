@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from fewsteps.data import Images
@@ -77,10 +78,16 @@ class Recipe:
         return said
 
 
-def edm(images: Images) -> EDM:
+def edm(images: Images, *, centre: float = EDM.centre, spread: float = EDM.spread) -> EDM:
     """EDM's objective with the mean and spread that these images have."""
     pixels = images.images.double()
-    return EDM(mean=round(float(pixels.mean()), 4), std=round(float(pixels.std()), 4))
+    mean, std = round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
+    return EDM(mean, std, centre=centre, spread=spread)
+
+
+# Which digit or garment it will be is decided at 1 to 6 times the data's spread, where EDM's own law, tuned on
+# photographs, hardly goes: under it 13,000 steps left a fifth of the digits ambiguous.
+_structure = partial(edm, centre=0.3, spread=1.4)
 
 
 def unet(channels: int, size: int, **given: Any) -> dict[str, Any]:
@@ -105,7 +112,7 @@ RECIPES: dict[str, Recipe] = {
             data="mnist",
             size=32,
             network=unet(1, 32, classes=10, **_SMALL),
-            objective=edm,
+            objective=_structure,
         ),
         Recipe(
             name="fashion",
@@ -113,7 +120,7 @@ RECIPES: dict[str, Recipe] = {
             data="fashion_mnist",
             size=32,
             network=unet(1, 32, classes=10, **_SMALL),
-            objective=edm,
+            objective=_structure,
             flip=True,
         ),
         Recipe(
@@ -143,7 +150,7 @@ RECIPES: dict[str, Recipe] = {
             data="lfw",
             size=64,
             network=unet(3, 64, patch=4, **_WIDE),
-            objective=edm,
+            objective=_structure,
             flip=True,
         ),
         Recipe(
