@@ -1,5 +1,6 @@
 """What PDS adds beside its masks: the solenoidal term, and the theorem for a general drift with its counter-example."""
 
+import itertools
 import math
 
 import pytest
@@ -61,13 +62,13 @@ class TestSolenoid:
         assert not Filter(drift=True, solenoid=Solenoid(1)).is_identity
 
     def test_small_steps_keep_the_law_whatever_omega(self):
-        """PDS-7, Theorem 1: with smaller steps the law tends to the data's, with S as without; first order in the step."""
+        """PDS-7, Theorem 1: with smaller steps the law tends to the data's, with S as without, at first order."""
         distance = []
         for ratio in (0.2, 0.1, 0.05):
             law, target = stirred(Solenoid(1, 0.8), ratio, moves=round(20 / ratio))
             distance.append(float((law.covariance - target).norm() / target.norm()))
         assert distance[0] > 1e-2  # and so the test is one
-        for more, less in zip(distance[:-1], distance[1:], strict=True):
+        for more, less in itertools.pairwise(distance):
             assert 1.7 < more / less < 2.6
 
     @pytest.mark.parametrize("share", [0.97, 1.03])

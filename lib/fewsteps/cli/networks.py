@@ -35,14 +35,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     sample = commands.add_parser("sample", help="images from a checkpoint: a grid (.png) and all of them (.npz)")
     _plan_arguments(sample)
     sample.add_argument("--out", type=Path, default=Path("samples"), metavar="PATH", help="without ending")
-    sample.set_defaults(run=run_sample)
+    sample.set_defaults(run=run_sample, kept="nothing was written")
 
     evaluate = commands.add_parser("evaluate", help="measure what a checkpoint and a sampler make")
     _plan_arguments(evaluate)
     evaluate.add_argument("--seeds", type=int, default=1, metavar="N", help="runs, from --seed upwards (default: 1)")
     evaluate.add_argument("--out", type=Path, metavar="FILE", help="write the rows there, as JSON")
     evaluate.add_argument("--record", action="store_true", help="write what was measured into the checkpoint's card")
-    evaluate.set_defaults(run=run_evaluate)
+    evaluate.set_defaults(run=run_evaluate, kept="nothing was written")
 
 
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:

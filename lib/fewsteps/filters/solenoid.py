@@ -1,4 +1,4 @@
-"""PDS' solenoidal term: a skew-symmetric operator on the score, which moves a sample around without changing its law."""
+"""PDS' solenoidal term: a skew-symmetric operator on the score, which moves samples around but not their law."""
 
 from __future__ import annotations
 
