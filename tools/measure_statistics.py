@@ -3,16 +3,17 @@
     FEWSTEPS_DATA=/path/to/copies python tools/measure_statistics.py [NETWORK[@DATA-SIZE] ...]
 
 Without arguments every shipped classifier measures its own data set, and CIFAR-10's also the faces, which have no
-classes. ``inception-v3-compat@cifar10-32`` measures for a FID where Inception's weights are at hand. What is written
-holds no image.
+classes. ``inception-v3-compat@cifar10-32`` measures for a FID where Inception's weights are at hand.
+``pixels@DATA-SIZE`` takes the means and spectra that filters are made from, ``onestep@NETWORK`` the errors of a network
+in one step. What is written holds no image.
 """
 
 from __future__ import annotations
 
 import sys
 
-from fewsteps import checkpoints
-from fewsteps.experiments import references
+from fewsteps import checkpoints, trained
+from fewsteps.experiments import onestep, pixels, references
 
 BESIDES = {"cifar10-classifier": ("lfw-64",)}
 
@@ -24,6 +25,14 @@ def main(wanted: list[str]) -> int:
         wanted = [*known, *(f"{name}@{other}" for name in known for other in BESIDES.get(name, ()))]
     for entry in wanted:
         name, _, images = entry.partition("@")
+        if name == "pixels":
+            dataset, _, size = images.rpartition("-")
+            print(pixels.save(pixels.measure(dataset, int(size))).name, flush=True)
+            continue
+        if name == "onestep":
+            model = trained.load(images)
+            print(onestep.save(model.card, onestep.measure(model)).name, flush=True)
+            continue
         own = not images
         if own:
             source = checkpoints.card(name)["data"]

@@ -244,6 +244,18 @@ class TestLoop:
         with pytest.raises(errors.CheckpointError, match="another rate"):
             train(replace(DIGITS, rate=1e-4), tmp_path, steps=2, device="cpu", images=images)
 
+    def test_a_recipe_that_changed_goes_on_if_asked_and_the_card_says_so(self, tmp_path, images):
+        train(DIGITS, tmp_path, steps=2, device="cpu", images=images)
+        slower = replace(DIGITS, rate=1e-4)
+        train(slower, tmp_path, steps=3, device="cpu", images=images, changed=True)
+        train(slower, tmp_path, steps=4, device="cpu", images=images)  # and from now on without being asked
+        said = checkpoints.card("digits", tmp_path)["training"]
+        assert said["history"] == [{"until": 2, "before": {"rate": DIGITS.rate}}]
+        assert (said["recipe"]["rate"], said["steps"]) == (1e-4, 4)
+        for other in (replace(DIGITS, objective=lambda _: losses.Eps()), replace(DIGITS, size=16)):
+            with pytest.raises(errors.CheckpointError, match=r"another .*: name another folder, or remove it\.$"):
+                train(other, tmp_path, steps=5, device="cpu", images=images, changed=True)
+
     def test_a_damaged_state_is_refused(self, tmp_path, images):
         train(DIGITS, tmp_path, steps=1, device="cpu", images=images)
         path = tmp_path / "state.safetensors"

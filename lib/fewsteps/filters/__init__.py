@@ -5,8 +5,8 @@ A filter is a mask over frequencies, a mask over pixels, and a placement: `where
 """
 
 from fewsteps.filters.operator import IDENTITY, PLACES, Filter, Place
-from fewsteps.filters.pds import pds_from_data, pds_mask, pds_radial
-from fewsteps.filters.plain import optimal, scalar, space_from_data
+from fewsteps.filters.pds import pds_from_data, pds_from_power, pds_mask, pds_radial
+from fewsteps.filters.plain import optimal, scalar, space_from_data, space_from_mean
 from fewsteps.filters.solenoid import Solenoid, largest_omega, real_of_dft_minus_transpose, solenoid
 from fewsteps.filters.tdas import Zones, tdas, tdas_auto, tdas_zones, zone_gains, zone_mask
 
@@ -20,12 +20,14 @@ __all__ = [
     "largest_omega",
     "optimal",
     "pds_from_data",
+    "pds_from_power",
     "pds_mask",
     "pds_radial",
     "real_of_dft_minus_transpose",
     "scalar",
     "solenoid",
     "space_from_data",
+    "space_from_mean",
     "tdas",
     "tdas_auto",
     "tdas_zones",

@@ -117,6 +117,45 @@ def pds_mask(power: Float[Tensor, "*C H W"], alpha: float) -> Float[Tensor, "*C 
     return (response / response.max() + alpha - 1) / alpha
 
 
+def pds_from_power(
+    power: Float[Tensor, "*C H W"],
+    alpha: float,
+    space: Tensor | None = None,
+    *,
+    direction: Direction = "M",
+    where: Iterable[Place] | None = None,
+    drift: bool = True,
+) -> Filter:
+    """PDS with the mask that a spectrum suggests: low frequencies, which hold the power, keep the most noise.
+
+    Parameters
+    ----------
+    power : Tensor, shape (H, W) or (C, H, W)
+        As for :func:`pds_mask`.
+    alpha : float
+        As for :func:`pds_mask`.
+    space, direction, where, drift
+        As for :func:`pds_radial`.
+
+    Returns
+    -------
+    Filter
+
+    Raises
+    ------
+    ParameterError
+        If alpha < 1 or `direction` is unknown.
+    ShapeError
+        If `power` or `space` is not what a mask can be made of.
+
+    Notes
+    -----
+    Source: PDS-5, Eq. 22; PDS-2, Eq. 23.
+    """
+    power = (power + power.flip(-2, -1).roll((1, 1), (-2, -1))) / 2  # even up to rounding, and now exactly
+    return _directed(Filter(pds_mask(power, alpha), space, basis="dft", where=where, drift=drift), direction)
+
+
 def pds_from_data(
     images: Float[Tensor, "N C H W"],
     alpha: float,
@@ -126,16 +165,14 @@ def pds_from_data(
     where: Iterable[Place] | None = None,
     drift: bool = True,
 ) -> Filter:
-    """PDS with the mask that a data set suggests: low frequencies, which hold the power, keep the most noise.
+    """PDS with the mask that a data set suggests.
 
     Parameters
     ----------
     images : Tensor, shape (N, C, H, W)
         In [0, 1]; the paper takes 200.
-    alpha : float
-        As for :func:`pds_mask`.
-    space, direction, where, drift
-        As for :func:`pds_radial`.
+    alpha, space, direction, where, drift
+        As for :func:`pds_from_power`.
 
     Returns
     -------
@@ -155,8 +192,7 @@ def pds_from_data(
     require_image(images, "images")
     require_finite(images, "images")
     power = torch.fft.fft2(images.double()).abs().square().mean(0)
-    power = (power + power.flip(-2, -1).roll((1, 1), (-2, -1))) / 2  # even up to rounding, and now exactly
-    return _directed(Filter(pds_mask(power, alpha), space, basis="dft", where=where, drift=drift), direction)
+    return pds_from_power(power, alpha, space, direction=direction, where=where, drift=drift)
 
 
 def _directed(operator: Filter, direction: Direction) -> Filter:

@@ -108,9 +108,36 @@ def space_from_data(images: Float[Tensor, "N C H W"], kind: str = "tdas") -> Flo
     require_image(images, "images")
     require_finite(images, "images")
     x = images.double()
+    return space_from_mean(x.square().mean(0) if kind == "pds released" else x.abs().mean(0), kind)
+
+
+def space_from_mean(mean: Float[Tensor, "C H W"], kind: str = "tdas") -> Float[Tensor, "C H W"]:
+    """The same from a mean that is known already.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (C, H, W)
+        Of |x|, or of x^2 for "pds released".
+    kind : {"tdas", "pds", "pds released"}
+
+    Returns
+    -------
+    float64 Tensor, shape (C, H, W)
+
+    Raises
+    ------
+    ParameterError
+        If `kind` is unknown.
+    ShapeError
+        If the mean is zero everywhere.
+
+    Notes
+    -----
+    Source: TDAS-6, section 4.3 and appendix A.2; PDS-6, Eq. 21.
+    """
     if kind not in KINDS:
         raise ParameterError(f"kind must be 'tdas', 'pds' or 'pds released', not {kind!r}.")
-    mean = x.square().mean(0) if kind == "pds released" else x.abs().mean(0)
+    mean = mean.double()
     if not bool((mean > 0).any()):
         raise ShapeError("images must not be black everywhere.")
     if kind == "tdas":

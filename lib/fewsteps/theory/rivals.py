@@ -48,6 +48,7 @@ RIVALS: dict[str, Rival] = {
     "langevin": Rival("annealed Langevin", samplers.langevin, VE, {"per_level": MOVES}, per_step=MOVES, extra=1),
     "ddpm_large": Rival("DDPM, large variance", samplers.ddpm, VPLinear, {"variance": "large"}),
     "analytic": Rival("Analytic-DDPM", samplers.analytic, VPLinear, {"clamp": False}),
+    "spectral": Rival("Analytic-DDPM by frequency", samplers.analytic, VPLinear, {"clamp": False}),
     "ddim": Rival("DDIM", samplers.ddim, VPLinear),
     "heun": Rival("Heun (EDM)", samplers.heun, VE, per_step=2, extra=-1),
     "dpmpp_2m": Rival("DPM-Solver++(2M)", samplers.dpmpp_2m, VPLinear),
@@ -151,10 +152,11 @@ class RingData:
         named = {**rival.named, **named}
         if key == "langevin":
             named.setdefault("eps", MOVE_RATIO * float(times[-2]) ** 2)
-        if key == "analytic":
+        if key in ("analytic", "spectral"):
             alpha, sigma = (f(times[:-1])[:, None] for f in (schedule.alpha, schedule.sigma))
             power = sigma**2 / (alpha**2 * self.variance + sigma**2)
-            named["eps_power"] = (power * self.rings.count).sum(1) / self.rings.count.sum()
+            one = (power * self.rings.count).sum(1) / self.rings.count.sum()
+            named["eps_power"] = one if key == "analytic" else power[:, None]
         model = Gaussian(schedule, self.variance[None])
         return propagate(rival.sampler, model, times, filt=filt, weights=self.weights, **named)
 

@@ -49,6 +49,7 @@ def train(
     interval: float = 180.0,
     compiled: bool | None = None,
     half: bool = True,
+    changed: bool = False,
     images: Images | None = None,
     say: Callable[[Progress], None] | None = None,
 ) -> Path:
@@ -74,6 +75,9 @@ def train(
         torch.compile; default on GPUs only, where it pays. On two CPU cores compiling took longer than it could save.
     half : bool
         Compute in bfloat16 where that keeps its range; weights stay in float32.
+    changed : bool
+        Go on from a state although the recipe has changed since in something else than data and network; the card
+        then says what it was before, and until which step.
     images : Images, optional
         Instead of loading the recipe's data set.
     say : callable, optional
@@ -100,7 +104,7 @@ def train(
     number("interval", interval, above=0)
     with Team(device) as team:
         images = load(recipe.data, "train", recipe.size) if images is None else images
-        run = Run(recipe, folder, images, team, compiled=compiled, half=half)
+        run = Run(recipe, folder, images, team, compiled=compiled, half=half, changed=changed)
         return run.until(limit, last, interval, say)
 
 
@@ -108,7 +112,15 @@ class Run:
     """One process's part of a training run."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, images: Images, team: Team, *, compiled: bool | None, half: bool
+        self,
+        recipe: Recipe,
+        folder: Path,
+        images: Images,
+        team: Team,
+        *,
+        compiled: bool | None,
+        half: bool,
+        changed: bool = False,
     ) -> None:
         self.recipe, self.folder, self.team = recipe, folder, team
         self.source = images
@@ -124,7 +136,9 @@ class Run:
         self.state = folder / "state.safetensors"
         self.position = Position()
         if self.state.exists():
-            self.position = restore(self.state, self.network, self.average, self.optimiser, self.said())
+            self.position = restore(
+                self.state, self.network, self.average, self.optimiser, self.said(), changed=changed
+            )
         self.wrapped = team.wrap(self.network)
         if team.device.type == "cuda" if compiled is None else compiled:
             self.wrapped = torch.compile(self.wrapped)
@@ -263,6 +277,7 @@ class Run:
                 "processes": self.team.size,
                 "torch": torch.__version__,
                 "recipe": recipe.described(),
+                **({"history": position.history} if position.history else {}),
             },
             **recipe.extra,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Position:
     images: int = 0
     seconds: float = 0.0
     loss: float = float("nan")
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What the recipe was before it was changed in the middle: ``until`` which step, and ``before``, what changed."""
 
 
 class Average:
@@ -79,10 +81,25 @@ def store(
     write_atomic(path, save(tensors, metadata=metadata))
 
 
+FIXED = ("name", "data", "size", "network", "images")  # what no state can be taken into another of
+
+
 def restore(
-    path: Path, network: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: dict[str, Any]
+    path: Path,
+    network: nn.Module,
+    average: Average,
+    optimiser: torch.optim.Optimizer,
+    recipe: dict[str, Any],
+    *,
+    changed: bool = False,
 ) -> Position:
     """Take up the state in a file.
+
+    Parameters
+    ----------
+    changed : bool
+        Take it up although the recipe has changed in something else than the data and the network since; the position
+        then remembers what it was before.
 
     Raises
     ------
@@ -98,11 +115,17 @@ def restore(
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} is damaged: remove it to start again.") from error
     now = json.loads(json.dumps(recipe, sort_keys=True))
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if changed:
+    other = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    # An objective may change its numbers, not what the network predicts, which its kind decides.
+    kinds = {str(said.get("objective")).partition("(")[0] for said in (before, now)}
+    fixed = bool(set(other) & set(FIXED)) or len(kinds) > 1
+    if fixed or (other and not changed):
+        rest = "" if fixed else ", or go on with --changed, which the card will say"
         raise CheckpointError(
-            f"{path.name} was trained with another {', '.join(changed)}: name another folder, or remove it."
+            f"{path.name} was trained with another {', '.join(other)}: name another folder, or remove it{rest}."
         )
+    if other:
+        position.history.append({"until": position.step, "before": {key: before.get(key) for key in other}})
     for weight in network.parameters():  # Adam makes its moments at its first step; here they exist before it
         optimiser.state[weight] = {
             "step": torch.zeros((), device=weight.device),  # fused AdamW wants it beside the weight

@@ -9,6 +9,7 @@ export const SAMPLERS = {
   langevin: { name: "annealed Langevin, 5 moves per level", family: "ve", places: ["corrector"], drift: true },
   ddpm_large: { name: "DDPM, large variance", family: "vp", places: ["predictor"], drift: false },
   analytic: { name: "Analytic-DDPM", family: "vp", places: ["predictor"], drift: false },
+  spectral: { name: "Analytic-DDPM by frequency", family: "vp", places: ["predictor"], drift: false },
   ddim: { name: "DDIM", family: "vp", places: [], drift: false },
   heun: { name: "Heun (EDM)", family: "ve", places: [], drift: false },
   dpmpp_2m: { name: "DPM-Solver++(2M)", family: "vp", places: [], drift: false },
@@ -107,7 +108,9 @@ export function propagate(sampler, v, count, alphas, sigmas, m, at, drift) {
         const kept = (ss * shrink) / st;
         const weight = as - kept * at_;
         keep = kept + weight * G;
-        added = sampler === "analytic" ? ss * ss * part + weight * weight * unknown : st * st * part;
+        // What is unknown about x0, as one number for all frequencies or for this one.
+        const V = sampler === "spectral" ? (v[i] * st * st) / (at_ * at_ * v[i] + st * st) : unknown;
+        added = sampler === "ddpm_large" ? st * st * part : ss * ss * part + weight * weight * V;
         if (ss === 0) added = 0;
       }
       variance[i] = keep * keep * variance[i] + added * injected[i] * injected[i];

@@ -1,0 +1,45 @@
+"""``fewsteps sweep``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    sweep = commands.add_parser("sweep", help="fill a table of the book; rows that are there are not made again")
+    sweep.add_argument("grid", metavar="GRID", help="a name; an unknown one lists those there are")
+    sweep.add_argument("--out", type=Path, metavar="FILE", help="of the rows (default: data/results/GRID.json)")
+    sweep.add_argument("--folder", type=Path, metavar="DIR", help="of the checkpoints (default: data/checkpoints)")
+    sweep.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    sweep.add_argument("--smoke", action="store_true", help="a few images per cell, to see that all of it runs")
+    sweep.add_argument("--only", metavar="TEXT", help="cells whose method, sampler or NFE (nfe=20) this names")
+    sweep.set_defaults(run=run, kept="the rows that were finished are kept, and the same command goes on from there")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Fill a table."""
+    from fewsteps import checkpoints, results
+    from fewsteps.errors import ParameterError
+    from fewsteps.experiments.cells import Table, fill
+    from fewsteps.experiments.grids import grid
+    from fewsteps.files import exclusive
+    from fewsteps.parameters import integer
+
+    cells = grid(chosen.grid, smoke=chosen.smoke)
+    if chosen.smoke and chosen.out is None:
+        raise ParameterError("--smoke needs --out: a few images are no result to keep in data/results.")
+    if chosen.only:
+        cells = [c for c in cells if chosen.only in (c.method, c.plan.sampler, f"nfe={c.plan.nfe}")]
+    workers = os.cpu_count() or 1 if chosen.workers is None else integer("--workers", chosen.workers, least=1)
+    path = chosen.out or results.FOLDER / f"{chosen.grid}.json"
+    with exclusive(path.with_name(f".{path.name}.lock"), "another sweep into this table"):
+        table = Table(path, f"fewsteps sweep {chosen.grid}")
+        failed = fill(
+            table, cells, workers=workers, folder=chosen.folder or checkpoints.FOLDER,
+            say=lambda sentence: print(sentence, flush=True),
+        )  # fmt: skip
+    print(f"{len(table.rows)} rows in {path.name}; {len(failed)} cells failed.")
+    return 1 if failed else 0

@@ -1,0 +1,120 @@
+"""Filters that are chosen: by TDAS' rule, from the ratio of powers, or as the best of a small grid.
+
+Whatever is chosen is chosen on seeds of its own, from `CHOICE_SEED` on, and judged on others; every family is given a
+grid of the same size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fewsteps import checkpoints, filters, metrics, spectra
+from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.experiments import filtering, pixels, references
+from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.transforms import Basis
+
+CHOICE_SEED = 1_000_000
+STATISTICS = 200  # images that TDAS takes its statistics over
+GAMMA = 1000  # images that a gain for every ring is taken from
+TRIED = 256  # images per point of a grid
+
+_LAM = (0.7, 0.8, 0.9, 0.95)
+FAMILIES: dict[str, list[dict[str, Any]]] = {
+    "scalar": [
+        {"kind": "scalar", "lam": lam} for lam in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.03)
+    ],
+    "tdas": [{"kind": "tdas", "lam": lam, "r": r} for lam, r in product(_LAM, (0.1, 0.25, 0.4))],
+    "pds": [{"kind": "pds", "lam": lam, "r": 0.2} for lam in (0.8, 0.9, 1.1, 1.3, 1.6, 2.0)]
+    + [{"kind": "pds", "lam": lam, "r": 0.1} for lam in (0.8, 0.9, 1.1, 1.3, 1.6, 2.0)],
+    "pds_data": [
+        {"kind": "pds_data", "alpha": alpha, "direction": direction}
+        for alpha, direction in product((1.5, 2.0, 3.0, 5.0, 10.0, 20.0), ("M", "M_inv"))
+    ],
+}
+"""Twelve points each. A zone's gain of 1 is no filter, so it is in no grid."""
+
+
+def choose(
+    rule: Mapping[str, Any], plan: Plan, folder: Path = checkpoints.FOLDER, say: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Carry out a rule for a plan.
+
+    Parameters
+    ----------
+    rule : mapping
+        ``rule``: "tdas_auto" (``basis``, ``quantiles``, ``amplitude``), "gamma" (``basis``) or "best" (``among``, a
+        key of `FAMILIES`); what stands beside these, such as ``where`` and ``drift``, goes into every filter.
+    plan : Plan
+        Its filter, count and seed are not looked at.
+    folder : Path
+        Of the checkpoint.
+    say : callable, optional
+
+    Returns
+    -------
+    dict
+        ``filt``, for :func:`fewsteps.experiments.filtering.build`, and ``why``: what it was chosen by.
+
+    Raises
+    ------
+    ParameterError
+        If the rule is unknown, or TDAS' rule gives nothing here.
+    """
+    given = dict(rule)
+    named = given.pop("rule", None)
+    plain = replace(plan, filt=None, seed=CHOICE_SEED)
+    source = checkpoints.card(plan.checkpoint, folder)["data"]
+    if named == "tdas_auto":
+        basis: Basis = given.pop("basis", "dct")
+        how = {key: given.pop(key) for key in ("quantiles", "amplitude") if key in given}
+        ratio = _ratio(replace(plain, count=STATISTICS), source, basis, folder)
+        zones = filters.tdas_zones(ratio, basis, **how)
+        filt = {"kind": "tdas", "lam": list(zones.lam), "r": list(zones.r), "basis": basis, **given}
+        return {"filt": filt, "why": {"images": STATISTICS, "mean_gamma": float(ratio.mean())}}
+    if named == "gamma":
+        basis = given.pop("basis", "dct")
+        ratio = filtering.on_rings(_ratio(replace(plain, count=GAMMA), source, basis, folder), basis)
+        gains = [float(f"{float(gain):.5g}") for gain in ratio.rsqrt()]
+        return {"filt": {"kind": "rings", "gains": gains, "basis": basis, **given}, "why": {"images": GAMMA}}
+    if named == "best":
+        family = given.pop("among", None)
+        if family not in FAMILIES:
+            raise ParameterError(f"among must be one of {', '.join(FAMILIES)}, not {family!r}.")
+        tried = []
+        for k, point in enumerate(FAMILIES[family]):
+            filt = {**point, **given}
+            tried.append((quick(replace(plain, filt=filt, count=TRIED), source, folder), filt))
+            if say is not None:
+                say(f"{family} {k + 1} of {len(FAMILIES[family])}: {tried[-1][0]:.4g}")
+        best = min(tried, key=lambda pair: pair[0])
+        return {"filt": best[1], "why": {"images": TRIED, "tried": [[value, filt] for value, filt in tried]}}
+    raise ParameterError(f"rule must be one of tdas_auto, gamma and best, not {named!r}.")
+
+
+def quick(plan: Plan, source: Mapping[str, Any], folder: Path) -> float:
+    """Fréchet distance to the training images in the first feature network, by which points of a grid are compared.
+
+    A point at which the sampler diverges is infinitely far.
+    """
+    name = references.networks_for(source["name"], source["size"])[0]
+    extractor = references.feature_network(name)
+    against = references.read(source["name"], source["size"], name).train
+    try:
+        images = sample(plan, folder).images
+    except ShapeError:
+        return math.inf
+    return metrics.frechet(metrics.Moments.of(metrics.features(extractor, images)), against)
+
+
+def _ratio(plan: Plan, source: Mapping[str, Any], basis: Basis, folder: Path) -> Tensor:
+    """gamma: power of what the plan makes over power of the training images, (H, W)."""
+    made = spectra.power_spectrum(sample(plan, folder).images.double(), basis)
+    return spectra.ratio(made, pixels.read(source["name"], source["size"]).power(basis))

@@ -1,0 +1,79 @@
+"""The tables of the book as lists of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fewsteps.errors import ParameterError
+from fewsteps.experiments.cells import Cell
+from fewsteps.experiments.sampling import Plan
+
+NFE = (10, 20, 50, 100)
+SEEDS = (0, 1, 2)
+COUNT = 1000
+
+# Method -> sampler, rule for its filter. Those on "reverse" and "pc" are the papers' own ground.
+PLAIN: dict[str, str] = {
+    "reverse diffusion": "reverse",
+    "predictor-corrector": "pc",
+    "VE ancestral": "ancestral",
+    "Heun": "heun",
+    "DDIM": "ddim",
+    "DPM-Solver++(2M)": "dpmpp_2m",
+    "Analytic-DDPM": "analytic",
+    "Analytic-DDPM by frequency": "spectral",
+}
+FILTERED: dict[str, tuple[str, dict[str, Any]]] = {
+    "reverse diffusion, best scalar": ("reverse", {"rule": "best", "among": "scalar"}),
+    "reverse diffusion, best TDAS": ("reverse", {"rule": "best", "among": "tdas"}),
+    "reverse diffusion, TDAS automatic": ("reverse", {"rule": "tdas_auto"}),
+    "reverse diffusion, gamma^(-1/2)": ("reverse", {"rule": "gamma"}),
+    "predictor-corrector, best TDAS": ("pc", {"rule": "best", "among": "tdas"}),
+    "predictor-corrector, TDAS automatic": ("pc", {"rule": "tdas_auto"}),
+    "predictor-corrector, best PDS": ("pc", {"rule": "best", "among": "pds_data", "drift": True}),
+    "predictor-corrector, best scalar": ("pc", {"rule": "best", "among": "scalar"}),
+}
+
+
+def scoreboard(network: str, *, smoke: bool = False) -> list[Cell]:
+    """Every sampler and filter on one network at equal network calls: chapters 05 to 07.
+
+    Parameters
+    ----------
+    network : str
+    smoke : bool
+        One small cell of every kind.
+
+    Notes
+    -----
+    Source: TDAS-11, PDS-9.
+    """
+    nfes, seeds, count = ((4,), (0,), 8) if smoke else (NFE, SEEDS, COUNT)
+    cells = []
+    for nfe in nfes:
+        for seed in seeds:
+            for method, sampler in PLAIN.items():
+                cells.append(Cell(method, Plan(network, sampler, nfe, count=count, seed=seed, half=not smoke)))
+            for method, (sampler, rule) in FILTERED.items():
+                cells.append(Cell(method, Plan(network, sampler, nfe, count=count, seed=seed, half=not smoke), rule))
+    return cells
+
+
+GRIDS: dict[str, Callable[..., list[Cell]]] = {
+    f"scoreboard-{network}": lambda network=network, **given: scoreboard(network, **given)
+    for network in ("digits", "mnist", "fashion", "cifar10")
+}
+
+
+def grid(name: str, *, smoke: bool = False) -> list[Cell]:
+    """The cells of a table.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such table; lists those there are.
+    """
+    if name not in GRIDS:
+        raise ParameterError(f"grid must be one of {', '.join(GRIDS)}, not {name!r}.")
+    return GRIDS[name](smoke=smoke)

@@ -1,0 +1,138 @@
+"""How wrong one call of a network is, frequency by frequency and noise level by noise level.
+
+E|x0 - D(x_t)|^2 is what is unknown about a clean image after one look at a noisy one. Analytic-DPM needs its mean over
+all frequencies, the same sampler with one variance per frequency needs all of it. A thousand training images and two
+dozen noise levels tell both for every schedule and every number of steps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from fewsteps import data, trained
+from fewsteps.errors import DataError
+from fewsteps.experiments.references import FOLDER
+from fewsteps.files import write_atomic
+from fewsteps.samplers import white_noise
+from fewsteps.schedules import Schedule, VPLinear
+from fewsteps.schedules.continuous import scalar_time
+from fewsteps.trained import Trained
+from fewsteps.transforms import dct2
+
+IMAGES = 1024
+LEVELS = 25
+ENDS = (0.004, 200.0)  # noise over signal, images in [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class OneStep:
+    """The error that one network call leaves, images in [0, 1].
+
+    Attributes
+    ----------
+    levels : float64 Tensor, shape (n,)
+        Noise over signal, increasing.
+    error : float64 Tensor, shape (n, H, W)
+        Mean square error of every DCT coefficient, mean over channels.
+    """
+
+    levels: Tensor
+    error: Tensor
+
+    def unknown(self, level: float) -> Tensor:
+        """The error per coefficient at a noise level, as a mask of shape (H, W): logarithms interpolated."""
+        x, y = self.levels.log(), self.error.clamp_min(1e-30).log()
+        at = torch.tensor(level, dtype=torch.float64).log().clamp(x[0], x[-1])
+        place = int(torch.searchsorted(x, at).clamp(1, len(x) - 1))
+        share = (at - x[place - 1]) / (x[place] - x[place - 1])
+        return torch.lerp(y[place - 1], y[place], share).exp()
+
+    def eps_power(self, schedule: Schedule, t: float) -> Tensor:
+        """Gamma at every frequency, shape (H, W): 1 - V / ratio^2 with V the error under that schedule."""
+        low, high = trained.span(schedule)
+        level = float(schedule.sigma(t) / schedule.alpha(t)) / (high - low)
+        return 1 - self.unknown(level) / level**2
+
+
+def measure(model: Trained) -> OneStep:
+    """Ask a network once for each of `IMAGES` training images at each of `LEVELS` noise levels.
+
+    Raises
+    ------
+    DataError
+        If the training images are not at hand.
+    """
+    source = model.card["data"]
+    known = data.load(source["name"], "train", source["size"])
+    chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(1))[:IMAGES]
+    clean = known.images[chosen]
+    levels = torch.logspace(math.log10(ENDS[0]), math.log10(ENDS[1]), LEVELS, dtype=torch.float64)
+    schedule = VPLinear() if model.predicts == "eps" else None
+    denoiser = model.denoiser(schedule)
+    schedule = denoiser.schedule
+    low, high = trained.span(schedule)
+    if model.predicts == "score":
+        said = model.card["predicts"]["sigmas"]
+        levels = torch.tensor([said[-1], *said[:-1][::-1]], dtype=torch.float64)
+    rows, time = [], scalar_time(schedule)
+    noise = white_noise(2)
+    with torch.inference_mode():
+        for level in levels.tolist():
+            # A VP process ends before the largest levels; the last time stands for what is beyond.
+            t = min(float(time(torch.tensor(level * (high - low)))), float(schedule.t_max))
+            alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+            total = torch.zeros(model.shape, dtype=torch.float64)
+            for part in clean.split(128):
+                x0 = trained.from_images(part, schedule)
+                guess = denoiser.mean(alpha * x0 + sigma * noise(tuple(x0.shape)), t)
+                total += dct2((guess - x0).double() / (high - low)).square().sum(0)
+            rows.append(total.mean(0) / len(clean))
+    return OneStep(levels, torch.stack(rows))
+
+
+def path_of(name: str, folder: Path = FOLDER) -> Path:
+    """Where the errors of a network lie."""
+    return folder / f"{name}.onestep"
+
+
+def save(card: Mapping[str, Any], found: OneStep, folder: Path = FOLDER) -> Path:
+    """Write them, with the hash of the weights that they are of."""
+    about = {"network": card["name"], "weights": card["weights"]["sha256"], "images": IMAGES}
+    tensors = {"levels": found.levels, "error": found.error.float()}
+    path = path_of(card["name"], folder)
+    write_atomic(path, to_bytes(tensors, metadata={"about": json.dumps(about)}))
+    return path
+
+
+def read(card: Mapping[str, Any], folder: Path = FOLDER) -> OneStep:
+    """What was measured of the network of a card.
+
+    Raises
+    ------
+    DataError
+        If nothing was, or of other weights.
+    """
+    name = card["name"]
+    path = path_of(name, folder)
+    again = f"python tools/measure_statistics.py onestep@{name} measures them."
+    if not path.exists():
+        raise DataError(f"the errors that {name} makes in one step are not known: {again}")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            found = OneStep(file.get_tensor("levels").double(), file.get_tensor("error").double())
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"data/statistics/{path.name} is damaged: {again}") from error
+    if about["weights"] != card["weights"]["sha256"]:
+        raise DataError(f"the errors of {name} in one step were measured with other weights: {again}")
+    return found
