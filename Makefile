@@ -49,7 +49,7 @@ lock: setup  ## resolve pyproject.toml into requirements.lock
 		--no-annotate pyproject.toml -o requirements.lock
 
 clean:  ## remove what the pipeline made
-	rm -rf book/_executed book/_build book/_static/vendor .pytest_cache .ruff_cache .hypothesis
+	rm -rf book/_executed book/_build book/_static/vendor book/_static/models .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean  ## remove .venv and node_modules as well
 	rm -rf .venv node_modules

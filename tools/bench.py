@@ -6,6 +6,9 @@ is where MATRIX_MAX in fewsteps.transforms comes from.
 
 from __future__ import annotations
 
+import base64
+import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,11 +30,12 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fewsteps import denoisers, filters, metrics, networks, samplers, schedules, spectra, trained, transforms
+from fewsteps import denoisers, export, filters, metrics, networks, samplers, schedules, spectra, trained, transforms
 from fewsteps.data import Images
 from fewsteps.training import recipe
 from fewsteps.training.loop import Run
 from fewsteps.training.team import Team
+from fewsteps.widgets import SamplingLab
 
 
 def milliseconds(work: Callable[[], object], *, repeats: int = 7, seconds: float = 0.15) -> float:
@@ -289,6 +293,39 @@ def training() -> tuple[float, float]:
     return statistics.median(timed[0][1:]), statistics.median(timed[1][1:])
 
 
+def browser_network(count: int = 20) -> tuple[float, float, float]:
+    """Milliseconds of one core for a call of the index page's network on 16 images, and for the same in torch.
+
+    By onnxruntime-web's WebAssembly under Node, without a page. The third number is the largest difference between the
+    two over the whole run. Processor time, so that whatever else the machine does stays out of it.
+    """
+    lab = SamplingLab(steps=count)
+    root = Path(__file__).resolve().parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        run = {
+            **lab.setting,
+            **{name: getattr(lab, name) for name in ("sampler", "steps", "lam", "r", "seed", "label")},
+        }
+        job = {
+            "widgets": str(root / "lib/fewsteps/widgets"),
+            "ort": str(root / "node_modules/onnxruntime-web/dist"),
+            "model": str(export.write(lab.setting["network"], Path(folder))),
+            "runs": [run],
+        }
+        node = shutil.which("node", path=str(Path(sys.executable).parent)) or "node"
+        command = [node, str(root / "lib/tests/sampling_parity.mjs")]
+        said = json.loads(
+            subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=True).stdout
+        )
+    list(lab.walk())
+    begin = time.process_time()
+    steps = list(lab.walk())
+    spent = (time.process_time() - begin) / count
+    pairs = zip(said["runs"][0]["x"], steps, strict=True)
+    apart = max(float(np.abs(np.frombuffer(base64.b64decode(x), "f4") - s.x.numpy().ravel()).max()) for x, s in pairs)
+    return 1e3 * said["seconds"], 1e3 * spent, apart
+
+
 def crossover() -> list[tuple[int, float, float]]:
     """(size, matrix ms, FFT ms) for the cosine transform of one batch of constant size in bytes."""
     generator = torch.Generator().manual_seed(0)
@@ -328,6 +365,9 @@ def main() -> None:
     print(f"{64 / (inside + outside):.1f} against {64 / (inside_theirs + outside_theirs):.1f} images/s")
     mine, other = training()
     print(f"\ntraining step, the same network, batch 64, bfloat16: {mine:.0f} ms, in a plain loop {other:.0f} ms")
+    browser, torchs, apart = browser_network()
+    print(f"\nthe index page's network, 16 images: {browser:.0f} ms of a core in WebAssembly, {torchs:.0f} ms in torch")
+    print(f"  20 network calls: {20 * browser / 1e3:.1f} s (goal: 10 s in the page); largest difference {apart:.1e}")
     print(f"\ncosine transform: matrix up to {transforms.MATRIX_MAX} px, FFT beyond")
     print(f"{'px':>6} {'matrix ms':>10} {'FFT ms':>10}")
     for size, matrix, fast in crossover():

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +104,61 @@ def _watch(visited: Visit, base: str) -> None:
     visited.page.on("requestfailed", lambda request: visited.failed.append(request.url))
     visited.page.on("pageerror", lambda error: visited.errors.append(str(error)))
     visited.page.on("console", lambda said: visited.errors.append(said.text) if said.type == "error" else None)
+
+
+@pytest.fixture
+def jupyterlab(tmp_path: Path, browser) -> Iterator[Callable[..., object]]:
+    """Open a notebook of these cells in JupyterLab, in ``tmp_path``, and run them: the page, its figure drawn."""
+    servers = []
+
+    def open_notebook(*cells: str) -> object:
+        from nbformat import v4, write
+
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells], metadata={"kernelspec": kernel})
+        write(notebook, tmp_path / "live.ipynb")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"]
+        command += ["--allow-root", "--IdentityProvider.token=", "--ServerApp.password="]
+        command += [f"--ServerApp.root_dir={tmp_path}"]
+        quiet = {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings")}
+        said = tmp_path / "lab.log"
+        with said.open("w") as log:
+            servers.append(subprocess.Popen(command, env=os.environ | quiet, stdout=log, stderr=log, cwd=tmp_path))
+        _answers_at(f"http://127.0.0.1:{port}/api", servers[-1], said)
+        page = browser.new_context(viewport={"width": 1300, "height": 1000}).new_page()
+        page.goto(f"http://127.0.0.1:{port}/lab/tree/live.ipynb")
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        # The indicator in the notebook says "idle" before there is a kernel; the status bar does not.
+        page.get_by_text(re.compile(r"Python 3.*\| Idle")).wait_for(timeout=60_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        page.wait_for_selector(".fs-lab[data-draws]", timeout=60_000)
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.jp-InputArea-prompt')].every((p) => /\\d/.test(p.textContent))",
+            timeout=60_000,
+        )
+        return page
+
+    yield open_notebook
+    for server in servers:
+        server.terminate()
+        server.wait(20)
+
+
+def _answers_at(address: str, server: subprocess.Popen, log: Path) -> None:
+    """Wait until the server answers, or say what it printed."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -337,8 +338,11 @@ def test_claims_say_how_they_are_judged():
     keys = {"id", "claim", "where", "metric", "budget", "baseline", "overturned_by", "chapter"}
     for claim in claims:
         assert keys <= set(claim) <= keys | {"note"}, claim["id"]
-        assert claim["id"] in IDS
+        # A row may make several claims (TDAS-8b); ours, of no paper's, are BEST-n.
+        row = re.match(r"[A-Z]+-\d+", claim["id"]).group()
+        assert row in IDS or row.startswith("BEST-"), claim["id"]
         assert all(isinstance(value, str) and value.strip() for value in claim.values()), claim["id"]
         chapters = list((ROOT / "notebooks").glob(f"{claim['chapter']}_*.ipynb"))
-        assert chapters and cites(notebook_text(chapters[0]), claim["id"])
+        if chapters or not row.startswith("BEST-"):
+            assert chapters and cites(notebook_text(chapters[0]), row), claim["id"]
     assert len({claim["id"] for claim in claims}) == len(claims)

@@ -236,7 +236,19 @@ def test_budgets_are_kept():
     assert all(c <= a[1] for a, c in zip(asked, calls, strict=True))
 
 
-@pytest.mark.parametrize("entry", ["wiener_lab.js", "bias_lab.js", "snr_lab.js", "few_step_lab.js", "steps_lab.js"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "wiener_lab.js",
+        "bias_lab.js",
+        "snr_lab.js",
+        "few_step_lab.js",
+        "steps_lab.js",
+        "sampling_lab.js",
+        "tdas_lab.js",
+        "pds_lab.js",
+    ],
+)
 def test_bundles_are_self_contained(entry, tmp_path):
     """One module per laboratory: no import is left, no name is declared twice, and it has a render function."""
     source = bundle(entry)

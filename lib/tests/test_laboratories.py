@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from pathlib import Path
 
-import nbformat
 import pytest
 
 from fewsteps import data, theory, widgets
@@ -23,21 +16,36 @@ from fewsteps.widgets.bundle import bundle
 
 pytestmark = pytest.mark.browser
 LABORATORIES = {
+    "book/index.html": "sampling",
     "notebooks/01_wiener_evolution.html": "wiener",
     "notebooks/02_frequency_bias.html": "bias",
     "notebooks/03_snr_trajectories.html": "snr",
     "notebooks/04_few_step_error.html": "few-step",
+    "notebooks/05_tdas.html": "tdas",
+    "notebooks/06_pds.html": "pds",
     "notebooks/13_gallery.html": "steps",
 }
 KINDS = {
+    "sampling": widgets.SamplingLab,
     "wiener": widgets.WienerLab,
     "bias": widgets.BiasLab,
     "snr": widgets.SnrLab,
     "few-step": widgets.FewStepLab,
+    "tdas": widgets.TdasLab,
+    "pds": widgets.PdsLab,
     "steps": widgets.StepsLab,
 }
 # The choice whose every option is tried at both ends of every slider, because it changes what is computed.
-DECISIVE = {"wiener": "form", "bias": "prediction", "snr": "form", "few-step": "sampler", "steps": "network"}
+DECISIVE = {
+    "sampling": "sampler",
+    "wiener": "form",
+    "bias": "prediction",
+    "snr": "form",
+    "few-step": "sampler",
+    "tdas": "sampler",
+    "pds": "sampler",
+    "steps": "network",
+}
 MEDIAN_MS, FIRST_DRAW_S = 50, 4
 
 # Move one slider through `count` positions; for each, wait for the redraw and the frame that shows it.
@@ -104,8 +112,9 @@ def test_every_page_with_a_figure_is_tested_here(smoke_book):
     """A new laboratory must be added to the list above."""
     with_widgets = {
         path.relative_to(smoke_book).as_posix()
-        for path in (smoke_book / "notebooks").glob("*.html")
-        if "application/vnd.jupyter.widget-view+json" in path.read_text(encoding="utf-8")
+        for folder in ("book", "notebooks")
+        for path in (smoke_book / folder).rglob("*.html")
+        if re.search("application/vnd.jupyter.widget-view\\+json|fs-live", path.read_text(encoding="utf-8"))
     }
     assert with_widgets == set(LABORATORIES)
 
@@ -244,7 +253,7 @@ def test_keyboard_reaches_and_moves_every_control(page, laboratory):
           }).map((c) => c.dataset.name ?? c.textContent);
         }"""
     )
-    visited.page.locator(".fs-lab input").first.focus()
+    visited.page.locator(".fs-lab :is(input, button)").first.focus()
     reached = []
     for _ in controls:
         here = visited.page.evaluate(
@@ -390,62 +399,18 @@ def test_the_page_computes_what_python_computes(laboratory):
         assert math.isclose(shown, expected, rel_tol=1e-5)  # the page keeps six digits
 
 
-def test_traits_reach_python_in_jupyterlab(tmp_path, visit, browser):
+def test_traits_reach_python_in_jupyterlab(tmp_path, jupyterlab):
     """With a kernel the same figure is live and a slider moved in the browser changes the trait in Python."""
-    notebook = nbformat.v4.new_notebook(
-        cells=[
-            nbformat.v4.new_code_cell("from fewsteps.widgets import SnrLab\nlab = SnrLab(gamma=20)\nlab"),
-            nbformat.v4.new_code_cell(
-                "from pathlib import Path\n"
-                "note = lambda change: Path('gamma.txt').write_text(f'{lab.gamma} {lab.schedule().gamma}')\n"
-                "lab.observe(note, 'gamma')"
-            ),
-        ],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    page = jupyterlab(
+        "from fewsteps.widgets import SnrLab\nlab = SnrLab(gamma=20)\nlab",
+        "from pathlib import Path\n"
+        "note = lambda change: Path('gamma.txt').write_text(f'{lab.gamma} {lab.schedule().gamma}')\n"
+        "lab.observe(note, 'gamma')",
     )
-    nbformat.write(notebook, tmp_path / "live.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
-    options = ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={tmp_path}"]
-    quiet = {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings")}
-    with (tmp_path / "lab.log").open("w") as log:
-        server = subprocess.Popen(command + options, env=os.environ | quiet, stdout=log, stderr=log, cwd=tmp_path)
-    try:
-        answers_at(f"http://127.0.0.1:{port}/api", server, tmp_path / "lab.log")
-        page = browser.new_context(viewport={"width": 1300, "height": 1000}).new_page()
-        page.goto(f"http://127.0.0.1:{port}/lab/tree/live.ipynb")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-        # The indicator in the notebook says "idle" before there is a kernel; the status bar does not.
-        page.get_by_text(re.compile(r"Python 3.*\| Idle")).wait_for(timeout=60_000)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        page.wait_for_selector(".fs-lab[data-draws]", timeout=60_000)
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('.jp-InputArea-prompt')].every((p) => /\\d/.test(p.textContent))",
-            timeout=60_000,
-        )
-        slider = page.locator("input[data-name=gamma]")
-        slider.evaluate("i => { i.value = 1; i.dispatchEvent(new Event('input', { bubbles: true })); }")
-        reached = tmp_path / "gamma.txt"
-        deadline = time.monotonic() + 20
-        while not (reached.exists() and reached.read_text()) and time.monotonic() < deadline:
-            page.wait_for_timeout(100)
-        assert reached.read_text() == "10.0 10.0"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def answers_at(address, server, log: Path):
-    """Wait until the server answers, or say what it printed."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(log.read_text())
+    slider = page.locator("input[data-name=gamma]")
+    slider.evaluate("i => { i.value = 1; i.dispatchEvent(new Event('input', { bubbles: true })); }")
+    reached = tmp_path / "gamma.txt"
+    deadline = time.monotonic() + 20
+    while not (reached.exists() and reached.read_text()) and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    assert reached.read_text() == "10.0 10.0"

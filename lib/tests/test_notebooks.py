@@ -21,6 +21,12 @@ RUNS = {
     ),
     "lam of 0": ("04_few_step_error", "-p lam 0", "lam must be a number above 0"),
     "unknown sampler": ("04_few_step_error", "-p sampler euler", "sampler must be one of reverse, ancestral"),
+    "network of another kind": (
+        "00_sampling",
+        "-p network mnist-classifier",
+        "must hold a network under EDM's preconditioning",
+    ),
+    "steps of 1": ("00_sampling", "-p steps 1", "steps must be an integer from 2 to 60, not 1."),
     "exponent NaN": ("01_wiener_evolution", "-p exponent nan", "exponent must be a number of at least 0 and at most 4"),
 }
 

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 from fewsteps import parameters
+from fewsteps.book.live import with_figures
+from fewsteps.book.models import models
 from fewsteps.book.project import Project
 from fewsteps.book.vendor import vendor
 from fewsteps.errors import UserError
@@ -55,6 +57,7 @@ def build(project: Project, profile: str) -> Path:
     """
     parameters.profile(profile)
     vendor(project)
+    models(project, profile)
     place = project.built(profile)
     pages, stamp = place / "html", place / "html.key"
     stage = staged(project, profile)
@@ -95,11 +98,19 @@ def staged(project: Project, profile: str) -> Stage:
     left_out = {project.made / "_executed", project.made / "_build"}
     stage: Stage = {"_config.yml": root / "_config.yml"}
     for path in files_below(root / "book", leave_out=[path.name for path in left_out]):
-        stage[path.relative_to(root).as_posix()] = path
+        name = path.relative_to(root).as_posix()
+        stage[name] = _with_figures(project, profile, name, path) if path.suffix == ".md" else path
     for path in project.notebooks():
         executed = project.executed(profile) / path.name
         stage[f"notebooks/{path.name}"] = executed if executed.is_file() else path
     return stage | generated(root)
+
+
+def _with_figures(project: Project, profile: str, name: str, path: Path) -> Path | str:
+    """The page as it is, or its text where live figures stand in it."""
+    text = path.read_text(encoding="utf-8")
+    found = with_figures(text, name, lambda figure: project.executed(profile) / project.notebooks([figure])[0].name)
+    return path if found == text else found
 
 
 def generated(root: Path) -> Stage:

@@ -77,6 +77,11 @@ class Project:
         """The copies of the front-end packages."""
         return self.root / "book" / "_static" / "vendor"
 
+    @property
+    def models(self) -> Path:
+        """The exported networks that pages run in the browser."""
+        return self.root / "book" / "_static" / "models"
+
     def notebooks(self, names: list[str] | None = None) -> list[Path]:
         """The notebooks, all or those named (with or without the ``.ipynb``).
 

@@ -23,6 +23,8 @@ COPIES = (
     ("mathjax/es5/tex-chtml.js", "mathjax/tex-chtml.js"),
     ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
     (f"{WIDGETS}/embed-amd.js", "@jupyter-widgets/embed-amd.js"),
+    ("onnxruntime-web/dist/ort.wasm.bundle.min.mjs", "onnxruntime/ort.mjs"),
+    ("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "onnxruntime/ort.wasm"),
 )
 
 # The widget manager asks for its icon fonts beside itself or below its package's name, whichever script ran first.

@@ -1,4 +1,4 @@
-"""The command line: ``fewsteps book``, ``serve``, ``train``, ``sample`` and ``evaluate``.
+"""The command line: ``fewsteps book``, ``serve``, ``train``, ``sample``, ``evaluate`` and ``export``.
 
 Nothing heavy is imported before it is needed: a book that is up to date takes a fraction of a second.
 """
@@ -11,7 +11,7 @@ import sys
 from typing import NoReturn
 
 import fewsteps
-from fewsteps.cli import book, networks
+from fewsteps.cli import book, networks, sweeps
 from fewsteps.errors import UserError
 
 _CANNOT_WRITE = {
@@ -59,6 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fewsteps {fewsteps.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    for room in (book, networks):
+    for room in (book, networks, sweeps):
         room.add(commands)
     return parser

@@ -1,4 +1,4 @@
-"""``fewsteps train``, ``fewsteps sample`` and ``fewsteps evaluate``."""
+"""``fewsteps train``, ``fewsteps sample``, ``fewsteps evaluate`` and ``fewsteps export``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--steps", type=int, metavar="N", help="steps in all, earlier runs included")
     train.add_argument("--batch", type=int, metavar="N", help="images per step (default: the recipe's)")
     train.add_argument("--rate", type=float, metavar="R", help="learning rate (default: the recipe's)")
+    train.add_argument("--changed", action="store_true", help="go on although the recipe has changed; the card says so")
     train.add_argument("--out", type=Path, metavar="DIR", help="where state and checkpoint go (default: runs/RECIPE)")
     train.add_argument("--interval", type=float, default=180, metavar="S", help="seconds between checkpoints")
     train.add_argument("--device", metavar="D", help="cpu, cuda ... (default: a GPU where there is one)")
@@ -43,6 +44,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--out", type=Path, metavar="FILE", help="write the rows there, as JSON")
     evaluate.add_argument("--record", action="store_true", help="write what was measured into the checkpoint's card")
     evaluate.set_defaults(run=run_evaluate, kept="nothing was written")
+
+    export = commands.add_parser("export", help="a checkpoint as an ONNX file, for a browser")
+    export.add_argument("checkpoint", metavar="CHECKPOINT", help="a name; an unknown one lists those there are")
+    export.add_argument("--folder", type=Path, metavar="DIR", help="of the checkpoint (default: data/checkpoints)")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="or a folder, where the file is named")
+    export.set_defaults(run=run_export, kept="nothing was written")
 
 
 def _plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +93,7 @@ def run_train(chosen: argparse.Namespace) -> int:
             steps=chosen.steps,
             device=chosen.device,
             interval=chosen.interval,
+            changed=chosen.changed,
             say=say if first else None,
         )
     if first:
@@ -123,6 +131,15 @@ def run_evaluate(chosen: argparse.Namespace) -> int:
         write_atomic(chosen.out, json.dumps(said, indent=1) + "\n")
     if chosen.record:
         checkpoints.record(plan.checkpoint, _folder(chosen), {"measured": said})
+    return 0
+
+
+def run_export(chosen: argparse.Namespace) -> int:
+    """Export."""
+    from fewsteps import export
+
+    path = export.write(chosen.checkpoint, chosen.out, _folder(chosen))
+    print(f"{chosen.checkpoint} is in {path}, {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

@@ -6,7 +6,9 @@ mathematics runs in the browser in both worlds; with a kernel the traits reach P
 
 from fewsteps.widgets.bias import BiasLab
 from fewsteps.widgets.few_step import FewStepLab
+from fewsteps.widgets.filtering import PdsLab, TdasLab
 from fewsteps.widgets.labs import SnrLab, WienerLab
+from fewsteps.widgets.sampling import SamplingLab
 from fewsteps.widgets.steps import StepsLab
 
-__all__ = ["BiasLab", "FewStepLab", "SnrLab", "StepsLab", "WienerLab"]
+__all__ = ["BiasLab", "FewStepLab", "PdsLab", "SamplingLab", "SnrLab", "StepsLab", "TdasLab", "WienerLab"]

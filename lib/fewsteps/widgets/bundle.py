@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _IMPORT = re.compile(r"^import\s*\{([^}]*)\}\s*from\s*\"\./([\w]+\.js)\";\n", re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:async )?function |const |let |class )", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?function\*? |const |let |class )", re.MULTILINE)
 
 
 def bundle(entry: str) -> str:

@@ -289,9 +289,12 @@ export function bytes(view) {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-/** Standard normal numbers from a seed: mulberry32 and Box-Muller, the same in every browser. */
-export function gaussians(count, seed) {
-  let state = seed >>> 0;
+/**
+ * Standard normal numbers from a seed: mulberry32 and Box-Muller, the same in every browser. The generator counts, so
+ * the numbers after the first `skip` (even) can be had without them.
+ */
+export function gaussians(count, seed, skip = 0) {
+  let state = (seed + Math.imul(skip, 0x6d2b79f5)) >>> 0;
   const uniform = () => {
     state = (state + 0x6d2b79f5) >>> 0;
     let t = state;

@@ -1,0 +1,89 @@
+// A network in a worker of its own, so that the page never waits for it: onnxruntime-web on one thread of WebAssembly.
+
+/** What runs inside the worker. It travels as text: nothing else of this file is in its scope. */
+function service() {
+  let ort = null;
+  let session = null;
+
+  async function fetched(address) {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(`${new URL(address).pathname} cannot be had (${answer.status})`);
+    const parts = [];
+    const reader = answer.body.getReader();
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      parts.push(next.value);
+      postMessage({ arrived: next.value.length });
+    }
+    return new Uint8Array(await new Blob(parts).arrayBuffer());
+  }
+
+  async function open({ script, wasm, file }) {
+    const [made, binary, content] = await Promise.all([import(script), fetched(wasm), fetched(file)]);
+    ort = made;
+    // Two threads would need headers that not every host of a static page can send.
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmBinary = binary.buffer;
+    ort.env.logLevel = "error";
+    session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+    return {};
+  }
+
+  async function mean({ x, level, labels, shape }) {
+    const count = shape[0];
+    const given = {
+      x: new ort.Tensor("float32", x, shape),
+      sigma: new ort.Tensor("float32", new Float32Array(count).fill(level), [count]),
+    };
+    if (session.inputNames.includes("label")) given.label = new ort.Tensor("int32", Int32Array.from(labels), [count]);
+    return { mean: (await session.run(given)).x0_hat.data };
+  }
+
+  const tasks = { open, mean };
+  onmessage = async ({ data }) => {
+    try {
+      postMessage({ id: data.id, ...(await tasks[data.task](data)) });
+    } catch (error) {
+      postMessage({ id: data.id, failed: String(error.message ?? error) });
+    }
+  };
+}
+
+/**
+ * Start a network from the addresses of onnxruntime's script and wasm and of the ONNX file; say(bytes) hears how much
+ * has arrived in all. Returns {ready, mean, end}: a promise, the denoiser as a function of (x, level, labels, shape) to
+ * a promise, and what frees the worker.
+ */
+export function startNetwork(addresses, say) {
+  const text = URL.createObjectURL(new Blob([`(${service})()`], { type: "text/javascript" }));
+  const worker = new Worker(text, { type: "module" });
+  const waiting = new Map();
+  let last = 0;
+  let arrived = 0;
+  worker.onmessage = ({ data }) => {
+    if (data.arrived) {
+      say((arrived += data.arrived));
+      return;
+    }
+    const { resolve, reject } = waiting.get(data.id);
+    waiting.delete(data.id);
+    if (data.failed) reject(new Error(data.failed));
+    else resolve(data.mean);
+  };
+  worker.onerror = (event) => {
+    for (const { reject } of waiting.values()) reject(new Error(event.message ?? "the worker did not start"));
+    waiting.clear();
+  };
+  const ask = (task, given) =>
+    new Promise((resolve, reject) => {
+      waiting.set(++last, { resolve, reject });
+      worker.postMessage({ id: last, task, ...given });
+    });
+  return {
+    ready: ask("open", addresses),
+    mean: (x, level, labels, shape) => ask("mean", { x, level, labels, shape }),
+    end() {
+      worker.terminate();
+      URL.revokeObjectURL(text);
+    },
+  };
+}

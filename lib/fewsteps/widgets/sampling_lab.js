@@ -1,0 +1,234 @@
+// The index page: a trained network sampling in the reader's browser, or by torch where a kernel stands behind the
+// page, twice from the same noise: as it is, and through TDAS' filter.
+import { kernelRun } from "./kernel.js";
+import { choice, element, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
+import { startNetwork } from "./network.js";
+import { WALKS, callsFor, karras, twins, walk, zoneGains } from "./sampling.js";
+
+const DECIDE = ["sampler", "steps", "lam", "r", "seed", "label"]; // what a run depends on; how it is shown does not matter
+const TRAITS = [...DECIDE, "view"];
+const GAP = 2; // pixels between two images
+const NARROW = 520; // screen pixels below which a row of eight becomes two of four
+const END = Math.SQRT1_2; // the highest frequency of an image, in cycles per pixel
+
+/** Where the files of this book are, or null: a notebook in JupyterLab is no page of a book, and has a kernel. */
+function ownFiles() {
+  const root = document.documentElement.dataset.content_root;
+  return root === undefined ? null : new URL("_static/", new URL(root, document.baseURI));
+}
+
+/** The noise level of every network call of a run. */
+export function levelsByCall(name, levels) {
+  const steps = levels.slice(0, -1);
+  return WALKS[name].twice ? steps.flatMap((level, k) => (k ? [level, level] : [level])) : steps;
+}
+
+function render({ model, el }) {
+  const { shape, classes, kind, highest, lowest, rho, rows, file, megabytes } = model.get("setting");
+  const [channels, size] = shape;
+  const home = ownFiles();
+  const root = element("div", { class: "fs-lab", "data-lab": "sampling" });
+  const on = stage(model, root, TRAITS, draw);
+  const two = (v) => v.toFixed(2);
+
+  const button = element("button", { type: "button", class: "fs-go", onclick: () => (running ? stop() : sample()) });
+  const progress = element("progress", { class: "fs-progress", "aria-label": "Progress of the sampling", max: 1, value: 0 });
+  const note = element("span", { class: "fs-note" });
+  const strips = ["Vanilla", "Filtered"].map((title, row) => {
+    const canvas = element("canvas", { class: "fs-strip", role: "img" });
+    const words = element("figcaption", {});
+    return { title, row, canvas, words, node: element("figure", { class: "fs-figure fs-picture-box" }, canvas, words) };
+  });
+  const controls = [
+    choice(on, model, { name: "sampler", label: "Sampler", options: Object.entries(WALKS).map(([key, { name }]) => [key, name]) }),
+    slider(on, model, { name: "steps", label: "Steps", min: 2, max: 60, step: 1, toTrait: Math.round, format: String }),
+    slider(on, model, { name: "lam", label: "Filter: gain λ outside r", min: 0.5, max: 1.5, step: 0.01, format: two }),
+    slider(on, model, { name: "r", label: "Filter: radius r (heights)", min: 0, max: 1, step: 0.01, format: two }),
+    ...(classes
+      ? [choice(on, model, { name: "label", label: kind, options: [[-1, "any"], ...Array.from({ length: classes }, (_, k) => [k, String(k)])] })]
+      : []),
+    slider(on, model, { name: "seed", label: "Seed of the noise", min: 0, max: 99, step: 1, toTrait: Math.round, format: String }),
+    choice(on, model, { name: "view", label: "Show", options: [["state", "what the sampler holds, xₜ"], ["mean", "what the network predicts, x̂₀"]] }),
+    resetButton(model, TRAITS),
+  ];
+  const levelsPlot = plot(on, {
+    title: "Noise level at every network call",
+    height: 190,
+    x: { label: "network calls (NFE)", domain: [1, 120], log: true },
+    y: { label: "noise level σ", domain: [lowest / 2, 2 * highest], log: true },
+    series: [{ key: "levels", name: "this run", style: "fs-b" }],
+  });
+  const gainPlot = plot(on, {
+    title: "What the filter does to the noise",
+    height: 190,
+    x: { label: "frequency (cycles per pixel)", domain: [0, 0.71] },
+    y: { label: "gain", domain: [0.4, 1.6] },
+    series: [{ key: "vanilla", name: "vanilla", style: "fs-b" }, { key: "filtered", name: "filtered", style: "fs-a" }],
+  });
+  const summary = summaryLine(on);
+  root.append(
+    element("div", { class: "fs-actions" }, button, progress, note),
+    element("div", { class: "fs-strips" }, ...strips.map(({ node }) => node)),
+    ...summary.nodes,
+    element("div", { class: "fs-controls" }, ...controls),
+    element("div", { class: "fs-plots" }, levelsPlot.node, gainPlot.node),
+  );
+  el.append(root);
+  let columns = rows;
+  const fit = new ResizeObserver(([{ contentRect }]) => {
+    const wanted = contentRect.width < NARROW ? rows / 2 : rows;
+    if (wanted === columns) return;
+    columns = wanted;
+    on.paint();
+  });
+  fit.observe(root);
+  on.onLeave(() => {
+    fit.disconnect();
+    running?.end();
+    network?.end();
+  });
+
+  const finished = new Map(); // the last step of every run that came to its end, so that two can be held side by side
+  let key = "";
+  let held = null; // the step that is shown
+  let running = null; // {ready, steps, end}
+  let network = null; // in its worker, from the first run in the browser on
+  let phase = "idle"; // loading, running, done, stopped, failed
+  let trouble = "";
+
+  const chosen = () => Object.fromEntries(DECIDE.map((name) => [name, model.get(name)]));
+  const noiseOf = ({ seed, lam, r }) => twins(seed, rows * channels * size * size, size, zoneGains(size, lam, r));
+  const beginning = (now) => ({ i: 0, nfe: 0, level: highest, x: noiseOf(now)().map((z) => highest * z), mean: null });
+
+  function browserRun(now) {
+    if (home.protocol === "file:") throw new Error("this page was opened as a file, and make serve shows it as it is meant");
+    const at = (path) => new URL(path, home).href;
+    const addresses = { script: at("vendor/onnxruntime/ort.mjs"), wasm: at("vendor/onnxruntime/ort.wasm"), file: at(`models/${file}`) };
+    network ??= startNetwork(addresses, (arrived) => {
+      if (phase !== "loading") return;
+      const share = arrived / 1e6 / megabytes;
+      note.textContent = share < 1 ? `${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here` : "starting the network";
+      if (share < 1) progress.value = share;
+      else progress.removeAttribute("value");
+    });
+    const labels = new Array(2 * rows).fill(now.label);
+    const { mean, ready } = network;
+    const denoise = (x, level) => mean(x, level, labels, [2 * rows, ...shape]);
+    return { ready, steps: walk(now.sampler, karras(highest, lowest, now.steps, rho), denoise, noiseOf(now)), end() {} };
+  }
+
+  async function sample() {
+    const now = chosen();
+    const mine = key;
+    let run = null;
+    const left = () => run !== running; // stopped, or the controls have moved on
+    try {
+      held = beginning(now);
+      phase = "loading";
+      run = running = home ? browserRun(now) : kernelRun(model, (words) => (note.textContent = words));
+      on.paint();
+      await run.ready;
+      if (left()) return;
+      phase = "running";
+      on.paint();
+      const begin = performance.now();
+      for await (const step of run.steps) {
+        if (left()) return;
+        held = { ...step, seconds: (performance.now() - begin) / 1000 };
+        on.paint();
+      }
+      if (left()) return;
+      phase = "done";
+      finished.set(mine, held);
+    } catch (error) {
+      if (left()) return;
+      phase = "failed";
+      trouble = error.message;
+      network?.end();
+      network = null;
+    }
+    running = null;
+    on.paint();
+  }
+
+  function stop() {
+    running.end();
+    running = null;
+    phase = "stopped";
+    on.paint();
+  }
+
+  function draw() {
+    const now = chosen();
+    if (JSON.stringify(now) !== key) {
+      running?.end();
+      running = null;
+      key = JSON.stringify(now);
+      held = finished.get(key) ?? beginning(now);
+      phase = finished.has(key) ? "done" : "idle";
+    }
+    const { sampler, steps, lam, r } = now;
+    const { i, nfe, level, seconds } = held;
+    const calls = callsFor(sampler, steps);
+    const prediction = model.get("view") === "mean" && held.mean;
+    for (const strip of strips) paintRow(strip, prediction ? held.mean : held.x, prediction ? 0 : level);
+    const what = i === 0 ? "the start" : i === steps ? "the finished images" : `${prediction ? "the prediction" : "the state"} after step ${i} of ${steps}`;
+    caption(strips[0], `noise z, as it is drawn; here ${what}.`);
+    const where = WALKS[sampler].injects ? "start and all injected noise" : "the start alone, as this sampler injects no noise";
+    caption(strips[1], `M z, the same draws through TDAS’ filter (${where}); here ${what}.`);
+
+    const ys = levelsByCall(sampler, karras(highest, lowest, steps, rho));
+    const xs = ys.map((_, k) => k + 1);
+    levelsPlot.update({ levels: [xs, ys] }, nfe || null, `${calls} calls from ${highest} down to ${lowest}.`);
+    const edge = Math.min(r * END, END);
+    gainPlot.update({ vanilla: [[0, END], [1, 1]], filtered: [[0, edge, edge, END], [1, 1, lam, lam]] }, null, `1 up to ${readable(edge)}, then ${two(lam)}.`);
+
+    button.textContent = running ? "Stop" : "Sample";
+    if (phase !== "loading") {
+      progress.value = i / steps;
+      const cost = home ? (network ? "the network is here" : `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+      note.textContent = i ? `step ${i} of ${steps}, ${nfe} of ${calls} calls, σ = ${readable(level)}` : cost;
+    }
+    const status = {
+      idle: `Press Sample, and ${2 * rows} images appear step by step.`,
+      loading: "The network is on its way.",
+      running: "Sampling.",
+      done: `Done in ${readable(seconds ?? 0)} s, ${readable((1000 * (seconds ?? 0)) / (2 * rows * calls))} ms per image and call.`,
+      stopped: `Stopped after step ${i}.`,
+      failed: `The network could not be run: ${trouble}.`,
+    }[phase];
+    const same = lam === 1 ? "the filter is off (λ = 1)" : `noise beyond r = ${two(r)} of the height times λ = ${two(lam)}`;
+    summary.say(`${WALKS[sampler].name}: ${steps} steps, ${calls} network calls (NFE) for each image; ${same}. ${status}`);
+    Object.assign(root.dataset, { phase, step: i, nfe, seconds: seconds ?? 0 });
+  }
+
+  function caption({ title, canvas, words }, text) {
+    words.replaceChildren(element("strong", { text: title }), `: ${text}`);
+    canvas.setAttribute("aria-label", `${title}: ${text}`);
+  }
+
+  /** Images side by side. At level 0 they are what they are; noise is shrunk until three standard deviations fit. */
+  function paintRow({ canvas, row }, values, level) {
+    const [width, height] = [columns, rows / columns].map((count) => count * (size + GAP) - GAP);
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    const pixels = context.createImageData(width, height);
+    for (let k = 0; k < rows; k++) {
+      const corner = (size + GAP) * (Math.floor(k / columns) * width + (k % columns));
+      for (let p = 0; p < size * size; p++) {
+        const to = 4 * (corner + Math.floor(p / size) * width + (p % size));
+        for (let c = 0; c < 3; c++) {
+          const v = values[((row * rows + k) * channels + (c % channels)) * size * size + p];
+          pixels.data[to + c] = 255 * (0.5 + (v - 0.5) / (1 + 6 * level)); // clamped and rounded by the array
+        }
+        pixels.data[to + 3] = 255;
+      }
+    }
+    context.putImageData(pixels, 0, 0);
+  }
+
+  on.paint();
+  return on.leave;
+}
+
+export default { render };

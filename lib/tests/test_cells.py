@@ -1,0 +1,231 @@
+"""Tables that are filled cell by cell: kept, resumed, and honest about what failed."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fewsteps import checkpoints, filters, spectra, transforms
+from fewsteps.errors import DataError, ParameterError
+from fewsteps.experiments import cells, choosing, filtering, grids, onestep, pixels
+from fewsteps.experiments.cells import Cell, Table, fill
+from fewsteps.experiments.sampling import Plan, sample
+
+QUICK = Plan("digits", "ancestral", 3, count=8)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Choices from a handful of images."""
+    monkeypatch.setattr(choosing, "STATISTICS", 16)
+    monkeypatch.setattr(choosing, "GAMMA", 16)
+    monkeypatch.setattr(choosing, "TRIED", 16)
+
+
+def rows(path):
+    return json.loads(path.read_text())["rows"]
+
+
+def test_rows_are_kept_and_not_made_again(tmp_path, monkeypatch):
+    """TDAS-11: a second run makes nothing, a further cell is added, and numbers are those of a run of its own."""
+    path = tmp_path / "table.json"
+    plans = [QUICK, replace(QUICK, seed=1)]
+    assert fill(Table(path, "here"), [Cell("one", plan) for plan in plans[:1]]) == []
+    before = rows(path)
+    made, row = [], cells._row
+    monkeypatch.setattr(cells, "_row", lambda cell, folder: made.append(cell) or row(cell, folder))
+    assert fill(Table(path, "here"), [Cell("one", plan) for plan in plans]) == []
+    assert [cell.plan.seed for cell in made] == [1]
+    assert [r for r in rows(path) if r["plan"]["seed"] == 0] == before
+    alone = tmp_path / "alone.json"
+    monkeypatch.undo()
+    fill(Table(alone, "there"), [Cell("one", plans[1])])
+    [again] = rows(alone)
+    [first] = [r for r in rows(path) if r["plan"]["seed"] == 1]
+    assert again["rows"] == first["rows"]
+    assert again["key"] == first["key"]
+    assert json.loads(path.read_text())["made_by"] == "here"
+
+
+def test_a_key_is_of_all_that_decides_the_numbers():
+    key = Cell("one", QUICK).key()
+    assert Cell("one", QUICK).key() == key
+    others = [replace(QUICK, **{name: value}) for name, value in (("nfe", 4), ("seed", 1), ("half", True))]
+    keys = [Cell("one", plan).key() for plan in others]
+    keys += [Cell("two", QUICK).key(), Cell("one", QUICK, {"rule": "gamma"}).key()]
+    assert len({key, *keys}) == 6
+
+
+def test_what_fails_is_said_and_the_rest_is_made(tmp_path):
+    bad = Cell("bad", replace(QUICK, filt={"kind": "tdas", "lam": -1, "r": 0.1}))
+    said = []
+    failed = fill(Table(tmp_path / "t.json", "x"), [bad, Cell("good", QUICK)], say=said.append)
+    assert len(failed) == 1 and "lam must be" in failed[0]
+    assert [row["method"] for row in rows(tmp_path / "t.json")] == ["good"]
+    assert len(said) == 2
+    (tmp_path / "t.json").write_text("{")
+    with pytest.raises(DataError, match="damaged"):
+        Table(tmp_path / "t.json", "x")
+
+
+def test_a_choice_is_made_once_for_all_seeds(tmp_path):
+    """The search runs on seeds of its own; every judged row carries the filter it found."""
+    path = tmp_path / "t.json"
+    plan = replace(QUICK, sampler="reverse")
+    wanted = [Cell("best", replace(plan, seed=seed), {"rule": "best", "among": "scalar"}) for seed in (0, 1)]
+    assert fill(Table(path, "x"), wanted) == []
+    by = {method: [row for row in rows(path) if row["method"] == method] for method in ("choice", "best")}
+    assert (len(by["choice"]), len(by["best"])) == (1, 2)
+    [choice] = by["choice"]
+    tried = choice["why"]["tried"]
+    assert choice["filt"] == min(tried, key=lambda pair: pair[0])[1]
+    assert len(tried) == len(choosing.FAMILIES["scalar"])
+    assert all(row["plan"]["filt"] == choice["filt"] for row in by["best"])
+    assert choice["plan"]["seed"] == choosing.CHOICE_SEED
+
+
+def test_families_have_grids_of_one_size():
+    assert {len(points) for points in choosing.FAMILIES.values()} == {12}
+    assert all(point.get("lam") != 1 for points in choosing.FAMILIES.values() for point in points)
+
+
+def test_rules():
+    """TDAS-8 and gamma^(-1/2) from samples: as the filters room computes them from the same images."""
+    plan = replace(QUICK, sampler="reverse", nfe=6)
+    found = choosing.choose({"rule": "gamma"}, plan)
+    images = sample(replace(plan, count=16, seed=choosing.CHOICE_SEED)).images.double()
+    ratio = spectra.ratio(spectra.power_spectrum(images, "dct"), pixels.read("digits", 8).power("dct"))
+    ring = filtering.rings_of(8)
+    by_hand = torch.stack([ratio[ring == k].mean() for k in range(int(ring.max()) + 1)]).rsqrt()
+    assert found["filt"]["gains"] == pytest.approx(by_hand.tolist(), rel=1e-4)
+    zones = filters.tdas_zones(ratio, "dct")
+    found = choosing.choose({"rule": "tdas_auto", "where": ["prior"]}, plan)["filt"]
+    assert found["lam"] == pytest.approx(list(zones.lam)) and found["r"] == pytest.approx(list(zones.r))
+    assert found["where"] == ["prior"]
+    with pytest.raises(ParameterError, match="rule must be one of"):
+        choosing.choose({"rule": "luck"}, plan)
+    with pytest.raises(ParameterError, match="among must be one of scalar"):
+        choosing.choose({"rule": "best", "among": "all"}, plan)
+
+
+def test_filters_from_what_a_plan_says():
+    made = filtering.build({"kind": "pds_data", "alpha": 5, "direction": "M_inv", "drift": True}, "cifar10", 32)
+    power = pixels.read("cifar10", 32).dft * 1024
+    assert torch.allclose(made.frequency.exact, filters.pds_mask(power, 5).reciprocal(), rtol=1e-3)
+    turned = filtering.build(
+        {"kind": "pds", "r": 0.2, "lam": 1.6, "solenoid": {"kind": "S3", "omega": 0.5}}, "cifar10", 32
+    )
+    assert turned.solenoid == filters.Solenoid(3, 0.5)
+    spaced = filtering.build({"kind": "tdas", "lam": 0.9, "r": 0.3, "space": "tdas"}, "lfw", 64)
+    assert spaced.space.exact.shape == (3, 64, 64)
+    rings = filtering.build({"kind": "rings", "gains": [0.5] * 11, "basis": "dct"}, "digits", 8)
+    assert torch.allclose(rings.apply(torch.ones(1, 8, 8)), torch.full((1, 8, 8), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"kind": "scalar", "lam": 0.9, "data": "lfw"}, "made for lfw, and the network makes mnist"),
+        ({"kind": "rings", "gains": [1.0] * 11}, "11 rings and images of 32 px have 45 in the dct"),
+        ({"kind": "tdas", "lam": 0.9, "r": 0.3, "space": "pds"}, "0 where every image of mnist is black"),
+        ({"kind": "box"}, "scalar, tdas, pds, pds_data, rings"),
+    ],
+)
+def test_filters_that_do_not_fit_are_refused(said, message):
+    with pytest.raises(ParameterError, match=message):
+        filtering.build(said, "mnist", 32)
+
+
+def test_missing_statistics_are_one_sentence(tmp_path):
+    with pytest.raises(DataError, match=r"no statistics of imagenet at 64 px.*pixels@imagenet-64 makes"):
+        pixels.read("imagenet", 64)
+    with pytest.raises(DataError, match=r"not known: python tools/measure_statistics\.py onestep@digits"):
+        onestep.read(checkpoints.card("digits"), tmp_path)
+    (tmp_path / "digits-8.pixels").write_bytes(b"torn")
+    with pytest.raises(DataError, match="damaged"):
+        pixels.read("digits", 8, tmp_path)
+    other = checkpoints.card("digits") | {"weights": {"sha256": "other"}}
+    with pytest.raises(DataError, match="with other weights"):
+        onestep.read(other)
+
+
+def test_pixels_are_those_of_the_images():
+    """TDAS-6, PDS-5, PDS-6: means and spectra as shipped, against the bundled images themselves."""
+    from fewsteps import data
+
+    known, images = pixels.read("digits", 8), data.load("digits", "train", 8)
+    x = images.images.double()
+    assert (known.count, known.sha256) == (len(images), images.sha256)
+    for mine, theirs in (
+        (known.mean, x.mean(0)),
+        (known.square, x.square().mean(0)),
+        (known.dct, transforms.dct2(x).square().mean(0)),
+        (known.dft, transforms.fft2(x).abs().square().mean(0)),
+    ):
+        assert torch.allclose(mine, theirs, rtol=1e-5, atol=1e-9)
+
+
+def test_errors_in_one_step():
+    """BASE-ADDIM: at high noise the data's own variance is unknown, at low noise next to nothing; scales agree."""
+    known = onestep.read(checkpoints.card("digits"))
+    statistics = pixels.read("digits", 8)
+    variance = (statistics.dct - transforms.dct2(statistics.mean).square()).mean(0)
+    assert torch.allclose(known.error[-1], variance, rtol=0.35, atol=2e-3)
+    assert known.error[0].max() < 1e-3
+    from fewsteps.schedules import VE, VPLinear
+
+    ve, vp = VE(), VPLinear()
+    t = float(vp.time(2 * 0.3))  # in [-1, 1] noise of 0.6 is what 0.3 is in [0, 1]
+    assert torch.allclose(known.eps_power(ve, 0.3), known.eps_power(vp, t), rtol=1e-4, atol=1e-4)
+    assert float(known.unknown(0.3).mean()) == pytest.approx(0.09 * (1 - float(known.eps_power(ve, 0.3).mean())))
+
+
+def test_half_precision_is_close():
+    one, other = (sample(replace(QUICK, nfe=6, half=half)).images for half in (False, True))
+    assert 0 < float((one - other).abs().mean()) < 0.02
+
+
+def test_grids_judge_everything_alike():
+    """PDS-9: the same budgets, seeds and counts for every method; unknown tables are listed."""
+    made = grids.grid("scoreboard-mnist")
+    by = {}
+    for cell in made:
+        by.setdefault(cell.method, set()).add((cell.plan.nfe, cell.plan.seed, cell.plan.count))
+    assert len(by) == len(grids.PLAIN) + len(grids.FILTERED)
+    assert len({frozenset(settings) for settings in by.values()}) == 1
+    assert all(cell.plan.seed < choosing.CHOICE_SEED for cell in made)
+    with pytest.raises(ParameterError, match="scoreboard-mnist"):
+        grids.grid("table")
+
+
+def test_a_sweep_that_was_killed_goes_on(tmp_path):
+    """SIGKILL in mid-sweep: no torn file, finished rows stay, and the same command fills the rest."""
+    path = tmp_path / "t.json"
+    sweep = [sys.executable, "-m", "fewsteps.cli", "sweep", "scoreboard-digits", "--smoke", "--workers", "1", "--out"]
+    command, whole = [*sweep, str(path), "--only", "dpmpp_2m"], [*sweep, str(tmp_path / "whole.json")]
+    whole += ["--only", "dpmpp_2m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen([*sweep, str(path)], env=environment)
+    until = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    kept = rows(path)
+    assert kept
+    assert not list(tmp_path.glob("*.part"))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {row["key"] for row in kept} <= {row["key"] for row in rows(path)}
+    subprocess.run(whole, env=environment, check=True, capture_output=True)
+    [one] = [row for row in rows(path) if row["method"] == "DPM-Solver++(2M)"]
+    [other] = rows(tmp_path / "whole.json")
+    assert one["rows"] == other["rows"]
+    assert math.isfinite(one["rows"][0]["value"])
