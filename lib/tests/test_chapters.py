@@ -8,7 +8,7 @@ import torch
 from fewsteps import checkpoints, filters, samplers, spectra, theory, transforms
 from fewsteps import schedules as sch
 from fewsteps.denoisers import Gaussian
-from fewsteps.experiments import pds, pixels, tdas
+from fewsteps.experiments import best, choosing, pds, pixels, tdas
 from fewsteps.experiments.sampling import Plan, sample
 
 
@@ -137,3 +137,41 @@ def test_moves_inside_ddpm(data):
     assert law.nfe == 20
     assert found["with moves"] == data.distance(law)[0]
     assert len({round(value, 9) for value in found.values()}) == 4
+
+
+def test_the_scoreboard_is_the_samplers(data):
+    """BEST-1: gamma^(-1/2) and a variance per frequency are exact where they know the data, at any number of calls."""
+    dct = theory.rings(16)
+    here = theory.RingData(dct, theory.power_law(dct, 1.5, 0.25), (50.0, 0.02))
+    found = best.scoreboard(here, 16, 6, here)
+    assert found["with γ^(−1/2)"] < 1e-7
+    # The last step, from the lowest level to clean data, is every method's; nothing else is missing.
+    jump = (here.variance**2 / (here.variance + 0.02**2)).sqrt()
+    floor = ((dct.count * (jump - here.variance.sqrt()).square()).sum() / (dct.count * here.variance).sum()).sqrt()
+    assert found["a variance per frequency"] == pytest.approx(float(floor), rel=0.02)
+    assert found["with one scalar"] < found["reverse diffusion"]
+    assert found["DDIM"] == here.distance(here.run("ddim", 6))[0]
+
+
+def test_states_on_the_way(data):
+    """BEST-1: gamma^(-1/2) is right at the end alone, a variance per frequency at every step before the last jump."""
+    way = best.along_the_way(data, 6)
+    assert (way["a variance per frequency"][:-1] - 1).abs().max() < 1e-3
+    assert (way["with γ^(−1/2)"][-1] - 1).abs().max() < 1e-9
+    assert way["with γ^(−1/2)"][:-1].min() > 1
+    assert way["with γ^(−1/2)"][0].min() > 1.5
+    whole = data.run("reverse", 6).variance[0] / data.variance
+    assert torch.allclose(way["reverse diffusion"][-1], whole)
+
+
+def test_plans_on_a_network(monkeypatch):
+    """At equal calls, one start, and gains that other seeds gave."""
+    monkeypatch.setattr(choosing, "GAMMA", 16)
+    plans = best.on_network("digits", 4, count=4)
+    assert {plan.nfe for plan in plans.values()} == {4}
+    assert {plan.seed for plan in plans.values()} == {0}
+    seen = best.shown(dict(list(plans.items())[:2]), 2)
+    (images, found), (filtered, _) = seen.values()
+    assert images.shape == (2, 1, 8, 8)
+    assert not torch.equal(images, filtered)
+    assert found.nfe == 4

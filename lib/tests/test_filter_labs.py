@@ -148,3 +148,12 @@ def test_bad_input_of_the_laboratories():
     with pytest.raises(ParameterError, match="corrector"):
         PdsLab(sampler="ancestral", where="corrector").law()
     assert json.dumps(widgets.TdasLab().setting)
+
+
+def test_the_board_in_python():
+    """TDAS-11: what the browser's test holds the page against; the best gain is no worse than none."""
+    board = widgets.BoardLab(nfe=12, exponent=1.0)
+    found = board.distances()
+    assert found["scalar"] <= found["none"]
+    assert found["gamma"] < 1e-7
+    assert found.keys() >= {"spectral", "heun", "dpmpp_2m"}

@@ -247,6 +247,7 @@ def test_budgets_are_kept():
         "sampling_lab.js",
         "tdas_lab.js",
         "pds_lab.js",
+        "board_lab.js",
     ],
 )
 def test_bundles_are_self_contained(entry, tmp_path):

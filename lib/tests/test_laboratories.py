@@ -23,6 +23,7 @@ LABORATORIES = {
     "notebooks/04_few_step_error.html": "few-step",
     "notebooks/05_tdas.html": "tdas",
     "notebooks/06_pds.html": "pds",
+    "notebooks/07_best_filter.html": "board",
     "notebooks/13_gallery.html": "steps",
 }
 KINDS = {
@@ -33,6 +34,7 @@ KINDS = {
     "few-step": widgets.FewStepLab,
     "tdas": widgets.TdasLab,
     "pds": widgets.PdsLab,
+    "board": widgets.BoardLab,
     "steps": widgets.StepsLab,
 }
 # The choice whose every option is tried at both ends of every slider, because it changes what is computed.
@@ -44,6 +46,7 @@ DECISIVE = {
     "few-step": "sampler",
     "tdas": "sampler",
     "pds": "sampler",
+    "board": "spectrum",
     "steps": "network",
 }
 MEDIAN_MS, FIRST_DRAW_S = 50, 4
@@ -376,6 +379,49 @@ def test_the_page_shows_the_law_that_the_sampler_has(laboratory):
         assert math.isclose(float(root.get_attribute("data-w2")), w2, rel_tol=1e-8)
         assert math.isclose(float(root.get_attribute("data-kl")), kl, rel_tol=1e-6)
         assert int(root.get_attribute("data-nfe")) == law.nfe
+    assert visited.trouble == []
+
+
+@pytest.mark.parametrize(
+    ("page", "choices"),
+    [
+        ("notebooks/05_tdas.html", [("sampler", key) for key in widgets.TdasLab.samplers]),
+        (
+            "notebooks/06_pds.html",
+            [("direction", "M_inv"), ("where", "corrector"), ("mask", "data"), ("layout", "unshifted")],
+        ),
+        ("notebooks/07_best_filter.html", [("spectrum", "cifar10"), ("spectrum", "lfw")]),
+    ],
+)
+def test_laboratories_of_filters_compute_what_python_computes(page, choices, laboratory):
+    """TDAS-7, TDAS-8, PDS-3: distances, rule and scoreboard of the page against the samplers, choice by choice."""
+    visited = laboratory(page)
+    root = visited.page.locator(".fs-lab").first
+    for name, value in choices:
+        drawn = root.get_attribute("data-draws")
+        option = root.locator(f"input[data-name={name}][data-value={value}]")
+        if not option.is_checked():
+            option.check()
+            visited.page.wait_for_function("n => document.querySelector('.fs-lab').dataset.draws !== n", arg=drawn)
+        lab = KINDS[LABORATORIES[page]](**json.loads(root.get_attribute("data-traits")))
+        if isinstance(lab, widgets.BoardLab):
+            shown, expected = json.loads(root.get_attribute("data-board")), lab.distances()
+            assert shown.keys() == expected.keys()
+            for key in expected:
+                assert math.isclose(shown[key], expected[key], rel_tol=1e-7, abs_tol=1e-7), key
+            continue
+        w2 = lab.data().distance(lab.law())[0]
+        assert math.isclose(float(root.get_attribute("data-w2")), w2, rel_tol=1e-8)
+        if isinstance(lab, widgets.TdasLab):
+            rule = json.loads(root.get_attribute("data-rule"))
+            try:
+                zones = lab.rule()
+            except ParameterError:
+                assert None in [zone["r"] for zone in rule]
+                assert root.get_by_role("button", name="Set λ").is_disabled()
+                continue
+            assert [zone["lam"] for zone in rule] == pytest.approx(list(zones.lam), rel=1e-7)
+            assert [zone["r"] for zone in rule] == pytest.approx(list(zones.r), rel=1e-9)
     assert visited.trouble == []
 
 

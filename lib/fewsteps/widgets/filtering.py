@@ -207,3 +207,45 @@ def place_of(size: int, basis: Basis) -> Tensor:
     entry = torch.empty(last + 1, last + 1, dtype=torch.long)
     entry[a[order], b[order]] = torch.arange(len(order))
     return entry[low, high]
+
+
+class BoardLab(_FilterLab):
+    """Chapter 07: every sampler and filter of the book on one scoreboard, at equal network calls.
+
+    Parameters
+    ----------
+    nfe, spectrum, exponent, lam, r
+        Where the controls stand at first; traits of the same names follow the reader's hand.
+
+    Notes
+    -----
+    Source: TDAS-11, PDS-9 on Gaussian data; beyond the papers.
+    """
+
+    _esm = bundle("board_lab.js")
+    bases: tuple[Basis, ...] = ("dct",)
+    nfe = traitlets.Int(20, min=5, max=200).tag(sync=True)
+    lam = traitlets.Float(0.9, min=0.3, max=1.5).tag(sync=True)
+    r = traitlets.Float(0.4, min=0, max=1).tag(sync=True)
+
+    def data(self) -> RingData:
+        """The data that the controls describe."""
+        return self._data("dct")
+
+    def distances(self) -> dict[str, float]:
+        """W2 over the data's rms by the page's names of the rows, from the samplers themselves."""
+        data = self.data()
+
+        def run(key: str, filt: Filter = IDENTITY) -> float:
+            return data.distance(data.run(key, theory.steps_for(key, self.nfe), filt))[0]
+
+        gamma = data.run("reverse", self.nfe).variance[0] / data.variance
+        zone = filters.zone_gains(data.rings.squared, (SIZE, SIZE), self.lam, self.r)
+        gains = [k / 100 for k in range(50, 110)]
+        found = {"none": run("reverse"), "zone": run("reverse", data.filter(zone))}
+        found["scalar"] = min(run("reverse", data.filter(torch.full_like(gamma, gain))) for gain in gains)
+        found["gamma"] = run("reverse", data.filter(gamma.rsqrt()))
+        for key in ("ancestral", "analytic", "spectral", "ddim", "heun", "dpmpp_2m"):
+            if theory.calls_of(key, theory.steps_for(key, self.nfe)) <= self.nfe:
+                found[key] = run(key)
+        return found

@@ -1,0 +1,130 @@
+"""Chapter 07: the best that filtered noise can do, on Gaussian data exactly and on trained networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewsteps import samplers
+from fewsteps.denoisers import Gaussian
+from fewsteps.experiments import choosing
+from fewsteps.experiments.few_step import automatic
+from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.experiments.tdas import Behaviour, behaviour
+from fewsteps.filters import IDENTITY, Filter
+from fewsteps.schedules import VE, geometric
+from fewsteps.shapes import Float
+from fewsteps.theory import RingData, propagate, steps_for
+
+GAINS = [0.5 + 0.01 * k for k in range(60)]
+
+
+def scoreboard(data: RingData, size: int, nfe: int, source: RingData) -> dict[str, float | None]:
+    """W2 over the data's rms of everything this book has, at equal network calls, exact.
+
+    Parameters
+    ----------
+    data : RingData
+        What is judged.
+    size : int
+        Of its images.
+    nfe : int
+    source : RingData
+        What the scalar, the zones of TDAS' rule and gamma^(-1/2) are made from; `data` itself for their best case.
+
+    Returns
+    -------
+    dict
+        None where TDAS' rule gives nothing.
+
+    Notes
+    -----
+    Source: TDAS-8, TDAS-11, PDS-9; beyond the papers.
+    """
+
+    def distance(judged: RingData, key: str, filt: Filter = IDENTITY) -> float:
+        return judged.distance(judged.run(key, steps_for(key, nfe), filt))[0]
+
+    gamma = source.run("reverse", nfe).variance[0] / source.variance
+    one = min(GAINS, key=lambda g: distance(source, "reverse", source.filter(torch.full_like(gamma, g))))
+    zones = automatic(source, gamma, size, "dct")[0].mask
+    found: dict[str, float | None] = {"reverse diffusion": distance(data, "reverse")}
+    found["with TDAS' rule"] = None if zones is None else distance(data, "reverse", data.filter(zones))
+    found["with one scalar"] = distance(data, "reverse", data.filter(torch.full_like(gamma, one)))
+    found["with γ^(−1/2)"] = distance(data, "reverse", data.filter(gamma.rsqrt()))
+    for key, name in (
+        ("ancestral", "VE ancestral"), ("analytic", "one variance (Analytic-DDPM)"),
+        ("spectral", "a variance per frequency"), ("ddim", "DDIM"), ("heun", "Heun"), ("dpmpp_2m", "DPM-Solver++(2M)"),
+    ):  # fmt: skip
+        found[name] = distance(data, key)
+    return found
+
+
+def along_the_way(data: RingData, steps: int) -> dict[str, Float[Tensor, "steps n"]]:
+    """Variance of the state over what it should be, after every step and at every frequency, exact.
+
+    Of reverse diffusion, the same under gamma^(-1/2), which makes its end right, and of ancestral sampling with the
+    variance that is right at each step for each frequency. All on the VE process.
+
+    Parameters
+    ----------
+    data : RingData
+    steps : int
+
+    Notes
+    -----
+    Source: beyond the papers; TDAS-7 (gamma).
+    """
+    schedule = data.schedule(VE)
+    model, times = Gaussian(schedule, data.variance[None]), geometric(schedule, steps)
+    gamma = data.run("reverse", steps).variance[0] / data.variance
+    power = times[:-1, None] ** 2 / (data.variance + times[:-1, None] ** 2)
+
+    def law(until: int, sampler: Any, **named: Any) -> Tensor:
+        found = propagate(sampler, model, times[: until + 1], weights=data.weights, **named).variance[0]
+        return found / (data.variance + times[until] ** 2)
+
+    plain = {"corrections": 0}
+    every = range(1, steps + 1)
+    return {
+        "reverse diffusion": torch.stack([law(k, samplers.predictor_corrector, **plain) for k in every]),
+        "with γ^(−1/2)": torch.stack(
+            [law(k, samplers.predictor_corrector, filt=data.filter(gamma.rsqrt()), **plain) for k in every]
+        ),
+        "a variance per frequency": torch.stack(
+            [law(k, samplers.analytic, eps_power=power[:k, None], clamp=False) for k in every]
+        ),
+    }
+
+
+def on_network(network: str, nfe: int, *, count: int, seed: int = 0, half: bool = False) -> dict[str, Plan]:
+    """Plans for one network at equal network calls; the gains of gamma^(-1/2) are measured, on other seeds.
+
+    Parameters
+    ----------
+    network : str
+    nfe, count, seed : int
+    half : bool
+
+    Notes
+    -----
+    Source: beyond the papers.
+    """
+    base = Plan(network, "reverse", nfe, count=count, seed=seed, half=half)
+    gains = choosing.choose({"rule": "gamma"}, base)["filt"]
+    return {
+        "reverse diffusion": base,
+        "with γ^(−1/2)": replace(base, filt=gains),
+        "VE ancestral": replace(base, sampler="ancestral"),
+        "one variance (Analytic-DDPM)": replace(base, sampler="analytic"),
+        "a variance per frequency": replace(base, sampler="spectral"),
+        "DPM-Solver++(2M)": replace(base, sampler="dpmpp_2m"),
+    }
+
+
+def shown(plans: dict[str, Plan], count: int) -> dict[str, tuple[Tensor, Behaviour]]:
+    """For every plan its first `count` images, and what it does to frequencies."""
+    return {name: (sample(plan).images[:count], behaviour(plan)) for name, plan in plans.items()}
