@@ -13,9 +13,10 @@ import sys
 import torch
 
 from fewsteps import checkpoints, data, results, samplers, trained
+from fewsteps.experiments import pixels
 from fewsteps.experiments.response import response
 from fewsteps.files import write_atomic
-from fewsteps.schedules import VE
+from fewsteps.schedules import VE, VPLinear
 
 RESULT = results.FOLDER / "network_response.json"
 IMAGES = 500
@@ -29,9 +30,14 @@ def measure(name: str) -> list[dict]:
     split = "test" if source["name"] in ("mnist", "fashion_mnist", "cifar10", "lfw", "digits") else "train"
     images = data.load(source["name"], split, source["size"]).images[:IMAGES]
     rows = []
+    schedule = VPLinear() if model.predicts == "eps" else VE(1e-3, 100)
+    low, high = trained.span(schedule)
+    known = pixels.read(source["name"], source["size"])
+    std = (high - low) * float((known.square.mean() - known.mean.mean() ** 2).sqrt())
+    clean = trained.from_images(images, schedule)
     for level in LEVELS:
-        t = level * model.card["predicts"]["std"]
-        found = response(model.denoiser(VE(1e-3, 100)), images, t, noise=samplers.white_noise(0))
+        t = float(schedule.time(torch.tensor(level * std, dtype=torch.float64)))
+        found = response(model.denoiser(schedule), clean, t, noise=samplers.white_noise(0))
         row = {
             "network": name,
             "steps": model.card["training"]["steps"],
@@ -52,9 +58,9 @@ def measure(name: str) -> list[dict]:
 def main(names: list[str]) -> int:
     """Measure."""
     torch.set_grad_enabled(False)
-    edm = [name for name in checkpoints.names() if checkpoints.card(name)["predicts"]["kind"] == "edm"]
+    known = [name for name in checkpoints.names() if checkpoints.card(name)["predicts"]["kind"] in ("edm", "eps")]
     rows = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
-    for name in names or edm:
+    for name in names or known:
         made = measure(name)
         rows = [row for row in rows if row["network"] != name] + made
     order = {name: k for k, name in enumerate(("mnist", "fashion", "cifar10", "faces"))}

@@ -14,6 +14,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument("--out", type=Path, metavar="FILE", help="of the rows (default: data/results/GRID.json)")
     sweep.add_argument("--folder", type=Path, metavar="DIR", help="of the checkpoints (default: data/checkpoints)")
     sweep.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    sweep.add_argument("--device", default="cpu", metavar="D", help="where images are made (default: cpu)")
     sweep.add_argument("--smoke", action="store_true", help="a few images per cell, to see that all of it runs")
     sweep.add_argument("--only", metavar="TEXT", help="cells whose method, sampler or NFE (nfe=20) this names")
     sweep.set_defaults(run=run, kept="the rows that were finished are kept, and the same command goes on from there")
@@ -33,12 +34,13 @@ def run(chosen: argparse.Namespace) -> int:
         raise ParameterError("--smoke needs --out: a few images are no result to keep in data/results.")
     if chosen.only:
         cells = [c for c in cells if chosen.only in (c.method, c.plan.sampler, f"nfe={c.plan.nfe}")]
-    workers = os.cpu_count() or 1 if chosen.workers is None else integer("--workers", chosen.workers, least=1)
+    usual = os.cpu_count() or 1 if chosen.device == "cpu" else 1
+    workers = usual if chosen.workers is None else integer("--workers", chosen.workers, least=1)
     path = chosen.out or results.FOLDER / f"{chosen.grid}.json"
     with exclusive(path.with_name(f".{path.name}.lock"), "another sweep into this table"):
         table = Table(path, f"fewsteps sweep {chosen.grid}")
         failed = fill(
-            table, cells, workers=workers, folder=chosen.folder or checkpoints.FOLDER,
+            table, cells, workers=workers, folder=chosen.folder or checkpoints.FOLDER, device=chosen.device,
             say=lambda sentence: print(sentence, flush=True),
         )  # fmt: skip
     print(f"{len(table.rows)} rows in {path.name}; {len(failed)} cells failed.")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from fewsteps.files import digest, write_atomic
 
 VERSION = 1
 """Raise it when a change alters what a plan's images or metrics are."""
+
+
+Work = Callable[["Cell"], "dict[str, Any] | UserError"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def fill(
     *,
     workers: int = 1,
     folder: Path = checkpoints.FOLDER,
+    device: str = "cpu",
     say: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Make every row that is not there yet; what has to be chosen first, first.
@@ -119,6 +123,8 @@ def fill(
         Processes, each with one thread; 1 stays in this one.
     folder : Path
         Of the checkpoints.
+    device : str
+        Where images are made; what is measured is measured on the CPU.
     say : callable, optional
         Gets a sentence per row.
 
@@ -129,7 +135,8 @@ def fill(
     """
     say = say or (lambda sentence: None)
     searches = {cell.key(folder): cell for c in cells if (cell := c.choice(folder)) is not None}
-    failed = _make(table, searches, folder, workers, say)
+    work = partial(_row, folder=folder, device=device)
+    failed = _make(table, searches, work, workers, say)
     ready: dict[str, Cell] = {}
     for cell in cells:
         search = cell.choice(folder)
@@ -140,14 +147,14 @@ def fill(
         if chosen is not None:
             plan = replace(cell.plan, filt=chosen["filt"])
             ready[cell.key(folder)] = replace(cell, plan=plan)
-    return failed + _make(table, ready, folder, workers, say)
+    return failed + _make(table, ready, work, workers, say)
 
 
-def _make(table: Table, cells: Mapping[str, Cell], folder: Path, workers: int, say: Callable[[str], None]) -> list[str]:
+def _make(table: Table, cells: Mapping[str, Cell], work: Work, workers: int, say: Callable[[str], None]) -> list[str]:
     missing = {key: cell for key, cell in cells.items() if key not in table.rows}
     failed = []
     done = 0
-    for key, result in _results(missing, folder, workers):
+    for key, result in _results(missing, work, workers):
         done += 1
         name = f"{missing[key].method}, {missing[key].plan.sampler}, {missing[key].plan.nfe} NFE"
         if isinstance(result, UserError):
@@ -165,10 +172,10 @@ def _brief(result: Mapping[str, Any]) -> str:
     return json.dumps(result["filt"])[:80]
 
 
-def _results(cells: Mapping[str, Cell], folder: Path, workers: int) -> Iterable[tuple[str, dict[str, Any] | UserError]]:
+def _results(cells: Mapping[str, Cell], work: Work, workers: int) -> Iterable[tuple[str, dict[str, Any] | UserError]]:
     if workers == 1:
         for key, cell in cells.items():
-            yield key, _row(cell, folder)
+            yield key, work(cell)
         return
     waiting = list(cells.items())
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -176,27 +183,23 @@ def _results(cells: Mapping[str, Cell], folder: Path, workers: int) -> Iterable[
         while waiting or running:
             while waiting and len(running) < workers:
                 key, cell = waiting.pop(0)
-                running[pool.submit(_row, cell, folder)] = key
+                running[pool.submit(work, cell)] = key
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
 
 
-def _row(cell: Cell, folder: Path) -> dict[str, Any] | UserError:
+def _row(cell: Cell, *, folder: Path, device: str) -> dict[str, Any] | UserError:
     """What a cell comes to; an error that a user can understand is a result, and others stop the sweep."""
     began = time.monotonic()
     try:
         if cell.method == "choice":
-            said = choosing.choose(cell.rule, cell.plan, folder)
+            said = choosing.choose(cell.rule, cell.plan, folder, device)
             said["rule"] = dict(cell.rule)
         else:
-            drawn = sample(cell.plan, folder)
+            drawn = sample(cell.plan, folder, device=device)
             said = evaluate(cell.plan, [drawn], [cell.plan.seed], folder=folder)
             said.pop("plan")
     except UserError as error:
         return error
-    return {
-        "method": cell.method,
-        "plan": cell.plan.described(),
-        **said,
-        "seconds": round(time.monotonic() - began, 1),
-    }
+    seconds = round(time.monotonic() - began, 1)
+    return {"method": cell.method, "plan": cell.plan.described(), **said, "device": device, "seconds": seconds}

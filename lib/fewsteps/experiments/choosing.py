@@ -7,7 +7,7 @@ grid of the same size.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -43,7 +43,7 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
 
 
 def choose(
-    rule: Mapping[str, Any], plan: Plan, folder: Path = checkpoints.FOLDER, say: Callable[[str], None] | None = None
+    rule: Mapping[str, Any], plan: Plan, folder: Path = checkpoints.FOLDER, device: str = "cpu"
 ) -> dict[str, Any]:
     """Carry out a rule for a plan.
 
@@ -56,7 +56,8 @@ def choose(
         Its filter, count and seed are not looked at.
     folder : Path
         Of the checkpoint.
-    say : callable, optional
+    device : str
+        Where images are made.
 
     Returns
     -------
@@ -75,31 +76,27 @@ def choose(
     if named == "tdas_auto":
         basis: Basis = given.pop("basis", "dct")
         how = {key: given.pop(key) for key in ("quantiles", "amplitude") if key in given}
-        ratio = _ratio(replace(plain, count=STATISTICS), source, basis, folder)
+        ratio = _ratio(replace(plain, count=STATISTICS), source, basis, folder, device)
         zones = filters.tdas_zones(ratio, basis, **how)
         filt = {"kind": "tdas", "lam": list(zones.lam), "r": list(zones.r), "basis": basis, **given}
         return {"filt": filt, "why": {"images": STATISTICS, "mean_gamma": float(ratio.mean())}}
     if named == "gamma":
         basis = given.pop("basis", "dct")
-        ratio = filtering.on_rings(_ratio(replace(plain, count=GAMMA), source, basis, folder), basis)
+        ratio = filtering.on_rings(_ratio(replace(plain, count=GAMMA), source, basis, folder, device), basis)
         gains = [float(f"{float(gain):.5g}") for gain in ratio.rsqrt()]
         return {"filt": {"kind": "rings", "gains": gains, "basis": basis, **given}, "why": {"images": GAMMA}}
     if named == "best":
         family = given.pop("among", None)
         if family not in FAMILIES:
             raise ParameterError(f"among must be one of {', '.join(FAMILIES)}, not {family!r}.")
-        tried = []
-        for k, point in enumerate(FAMILIES[family]):
-            filt = {**point, **given}
-            tried.append((quick(replace(plain, filt=filt, count=TRIED), source, folder), filt))
-            if say is not None:
-                say(f"{family} {k + 1} of {len(FAMILIES[family])}: {tried[-1][0]:.4g}")
+        points = [{**point, **given} for point in FAMILIES[family]]
+        tried = [(quick(replace(plain, filt=filt, count=TRIED), source, folder, device), filt) for filt in points]
         best = min(tried, key=lambda pair: pair[0])
         return {"filt": best[1], "why": {"images": TRIED, "tried": [[value, filt] for value, filt in tried]}}
     raise ParameterError(f"rule must be one of tdas_auto, gamma and best, not {named!r}.")
 
 
-def quick(plan: Plan, source: Mapping[str, Any], folder: Path) -> float:
+def quick(plan: Plan, source: Mapping[str, Any], folder: Path, device: str = "cpu") -> float:
     """Fréchet distance to the training images in the first feature network, by which points of a grid are compared.
 
     A point at which the sampler diverges is infinitely far.
@@ -108,13 +105,13 @@ def quick(plan: Plan, source: Mapping[str, Any], folder: Path) -> float:
     extractor = references.feature_network(name)
     against = references.read(source["name"], source["size"], name).train
     try:
-        images = sample(plan, folder).images
+        images = sample(plan, folder, device=device).images
     except ShapeError:
         return math.inf
     return metrics.frechet(metrics.Moments.of(metrics.features(extractor, images)), against)
 
 
-def _ratio(plan: Plan, source: Mapping[str, Any], basis: Basis, folder: Path) -> Tensor:
+def _ratio(plan: Plan, source: Mapping[str, Any], basis: Basis, folder: Path, device: str) -> Tensor:
     """gamma: power of what the plan makes over power of the training images, (H, W)."""
-    made = spectra.power_spectrum(sample(plan, folder).images.double(), basis)
+    made = spectra.power_spectrum(sample(plan, folder, device=device).images.double(), basis)
     return spectra.ratio(made, pixels.read(source["name"], source["size"]).power(basis))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fewsteps.errors import ParameterError
@@ -36,7 +37,7 @@ FILTERED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def scoreboard(network: str, *, smoke: bool = False) -> list[Cell]:
+def scoreboard(network: str, *, smoke: bool = False, large: bool = False) -> list[Cell]:
     """Every sampler and filter on one network at equal network calls: chapters 05 to 07.
 
     Parameters
@@ -44,12 +45,16 @@ def scoreboard(network: str, *, smoke: bool = False) -> list[Cell]:
     network : str
     smoke : bool
         One small cell of every kind.
+    large : bool
+        10,000 images and up to 1000 calls, for a GPU.
 
     Notes
     -----
     Source: TDAS-11, PDS-9.
     """
     nfes, seeds, count = ((4,), (0,), 8) if smoke else (NFE, SEEDS, COUNT)
+    if large:
+        nfes, count = (*NFE, 200, 500, 1000), 10 * COUNT
     cells = []
     for nfe in nfes:
         for seed in seeds:
@@ -60,9 +65,11 @@ def scoreboard(network: str, *, smoke: bool = False) -> list[Cell]:
     return cells
 
 
+NETWORKS = ("digits", "mnist", "fashion", "cifar10", "faces")
 GRIDS: dict[str, Callable[..., list[Cell]]] = {
-    f"scoreboard-{network}": lambda network=network, **given: scoreboard(network, **given)
-    for network in ("digits", "mnist", "fashion", "cifar10")
+    f"scoreboard-{network}{'-large' if large else ''}": partial(scoreboard, network, large=large)
+    for network in NETWORKS
+    for large in (False, True)
 }
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _IMPORT = re.compile(r"^import\s*\{([^}]*)\}\s*from\s*\"\./([\w]+\.js)\";\n", re.MULTILINE)
+# Whole lines of comment: they are for who reads the sources, and a page would carry them in every figure.
+_COMMENT = re.compile(r"^ *(?://.*|/\*\*.*\*/|/\*\*[^/]*(?:[^*]/[^/]*)*\*/)\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function\*? |const |let |class )", re.MULTILINE)
 
 
@@ -21,8 +23,8 @@ def bundle(entry: str) -> str:
     Returns
     -------
     str
-        Imported modules come first, each once, their exports turned into plain declarations. The modules are our own
-        and keep to ``import { names } from "./file.js"`` at the top and to names that differ between files, so no
+        Imported modules come first, each once, their exports turned into plain declarations, comments left out. The
+        modules are our own and keep to ``import { names } from "./file.js"`` at the top and to names that differ between files, so no
         front-end toolchain is needed to install the library; the tests load the result in Node.
     """
     return "\n".join(_in_order(entry, {}).values())
@@ -33,5 +35,5 @@ def _in_order(name: str, done: dict[str, str]) -> dict[str, str]:
     for _, imported in _IMPORT.findall(source):
         if imported not in done:
             _in_order(imported, done)
-    done[name] = _EXPORT.sub("", _IMPORT.sub("", source))
+    done[name] = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", source)))
     return done

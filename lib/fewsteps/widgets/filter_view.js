@@ -16,6 +16,11 @@ export function laws(setting, measured) {
   };
   const grid = (basis) =>
     once(`grid ${basis}`, () => {
+      if (setting.rings) {
+        // Joined to few rings: enough where nothing is drawn over the plane of frequencies.
+        const { squared, count, frequency } = setting.rings;
+        return { squared, count, frequency, ones: new Float64Array(count.length).fill(1) };
+      }
       const made = lattice(setting.size, basis);
       return { ...made, places: places(setting.size, basis, made.pairs), ones: new Float64Array(made.count.length).fill(1) };
     });

@@ -4,7 +4,6 @@ import { conditionNumber, pdsGains, zoneGains } from "./lattice.js";
 import { SAMPLERS, callsOf, placement, relativeW2, stepsFor } from "./law.js";
 import { laws, noisePictures, ratioByRing } from "./filter_view.js";
 
-// The mask comes last, so that a reset, which moves the sliders too, ends on it.
 const TRAITS = ["sampler", "T", "r", "lam", "alpha", "direction", "layout", "where", "drift", "spectrum", "exponent", "seed", "mask"];
 const WHERE = [["all", "all noise"], ["prior", "start"], ["predictor", "predictor"], ["corrector", "corrector"]];
 
@@ -15,6 +14,11 @@ function render({ model, el }) {
   const root = element("div", { class: "fs-lab", "data-lab": "pds" });
   const on = stage(model, root, TRAITS, draw);
   const two = (v) => v.toFixed(2);
+  // Whoever moves a slider wants to see the mask that it belongs to.
+  const showing = (mask) => (v) => {
+    model.set("mask", mask);
+    return v;
+  };
   const controls = [
     choice(on, model, { name: "sampler", label: "Sampler", options: samplers.map((key) => [key, SAMPLERS[key].name]) }),
     slider(on, model, {
@@ -23,9 +27,9 @@ function render({ model, el }) {
     }),
     choice(on, model, { name: "mask", label: "Mask", options: [["radial", "two zones (Eq. 20)"], ["data", "from the data (Eq. 22)"]] }),
     choice(on, model, { name: "direction", label: "Operator", options: [["M", "M (theorems)"], ["M_inv", "M⁻¹ (Eq. 23, code)"]] }),
-    slider(on, model, { name: "lam", label: "λ, beyond r (two zones)", min: 0.3, max: 2, step: 0.01, format: two }),
-    slider(on, model, { name: "r", label: "r (heights, two zones)", min: 0, max: 0.5, step: 0.01, format: two }),
-    slider(on, model, { name: "alpha", label: "α (from the data)", min: 1.1, max: 20, step: 0.1, format: (v) => v.toFixed(1) }),
+    slider(on, model, { name: "lam", label: "λ, beyond r (two zones)", min: 0.3, max: 2, step: 0.01, format: two, toTrait: showing("radial") }),
+    slider(on, model, { name: "r", label: "r (heights, two zones)", min: 0, max: 0.5, step: 0.01, format: two, toTrait: showing("radial") }),
+    slider(on, model, { name: "alpha", label: "α (from the data)", min: 1.1, max: 20, step: 0.1, format: (v) => v.toFixed(1), toTrait: showing("data") }),
     choice(on, model, { name: "layout", label: "Centre of the two zones", options: [["centred", "zero frequency"], ["unshifted", "highest (as coded)"]] }),
     choice(on, model, { name: "where", label: "Filtered noise", options: WHERE }),
     choice(on, model, { name: "drift", label: "Score beside it", options: [[true, "times M Mᵀ"], [false, "as it is"]] }),
@@ -61,10 +65,6 @@ function render({ model, el }) {
     element("div", { class: "fs-plots" }, ratio.node, condition.node),
   );
   el.append(root);
-
-  // Whoever moves a slider wants to see the mask that it belongs to.
-  for (const name of ["lam", "r"]) on.listen(name, () => model.set("mask", "radial"));
-  on.listen("alpha", () => model.set("mask", "data"));
 
   const known = laws(setting, measured);
   const sigmas = spaced(0.01, 100, 40, true);

@@ -14,7 +14,7 @@ function render({ model, el }) {
   const root = element("div", { class: "fs-lab", "data-lab": "tdas" });
   const on = stage(model, root, TRAITS, draw);
   const two = (v) => v.toFixed(2);
-  const automatic = element("button", { type: "button", class: "fs-reset", text: "Set λ and r by TDAS’ rule", onclick: () => apply() });
+  const automatic = element("button", { type: "button", class: "fs-action", text: "Set λ and r by TDAS’ rule", onclick: () => apply() });
   const controls = [
     choice(on, model, { name: "sampler", label: "Sampler", options: samplers.map((key) => [key, SAMPLERS[key].name]) }),
     slider(on, model, {
@@ -53,6 +53,8 @@ function render({ model, el }) {
       ...lines.slice(0, 2),
       { key: "q1", name: "first quantile of γ (white noise)", style: "fs-e" },
       { key: "q2", name: "second quantile", style: "fs-f" },
+      { key: "r1", name: "r₁ and r₂", style: "fs-faint" },
+      { key: "r2", style: "fs-faint" },
     ],
   });
   const summary = summaryLine(on);
@@ -100,11 +102,11 @@ function render({ model, el }) {
     const radii = Float64Array.from(squared, (d) => Math.sqrt(d / 2) / size);
     const curve = (g) => [[...radii], [...kappaAt(g, squared, count)]];
     const level = (k) => [[0, 1], [rule[k].level, rule[k].level]];
-    mean.update({ plain: curve(gamma.plain), filtered: curve(gamma.filtered), q1: level(0), q2: level(1) }, null);
+    mean.update({ plain: curve(gamma.plain), filtered: curve(gamma.filtered), q1: level(0), q2: level(1), r1: [[r1, r1], [0.5, 2]], r2: [[r2, r2], [0.5, 2]] }, null);
     pictures.update(gains, grid.places, basis, seed, "The same noise through the mask, M z.");
 
     const undefinedRule = rule.some((zone) => zone.r === null);
-    automatic.disabled = undefinedRule;
+    automatic.setAttribute("aria-disabled", String(undefinedRule)); // still in reach of the keyboard
     const w2 = (p) => relativeW2(p, v, count);
     const said = undefinedRule
       ? `κ never ${rising ? "rises" : "falls"} to a quantile that the rule asks for, so it gives no radius here: set λ and r by hand, or take other iterations.`
