@@ -8,6 +8,7 @@ import torch
 from fewsteps import checkpoints, filters, samplers, spectra, theory, transforms
 from fewsteps import schedules as sch
 from fewsteps.denoisers import Gaussian
+from fewsteps.errors import ParameterError
 from fewsteps.experiments import best, choosing, pds, pixels, tdas
 from fewsteps.experiments.sampling import Plan, sample
 
@@ -175,3 +176,13 @@ def test_plans_on_a_network(monkeypatch):
     assert images.shape == (2, 1, 8, 8)
     assert not torch.equal(images, filtered)
     assert found.nfe == 4
+
+
+def test_a_network_of_noise_is_sampled_by_vp_alone():
+    """BASE-VP: the shipped network predicts noise, makes images under VP samplers, and refuses VE ones by name."""
+    assert checkpoints.card("fashion-vp")["predicts"]["kind"] == "eps"
+    images = sample(Plan("fashion-vp", "dpmpp_2m", 8, count=2)).images
+    assert images.shape == (2, 1, 32, 32)
+    assert float((images < 0.1).double().mean()) > 0.2  # garments on black
+    with pytest.raises(ParameterError, match=r"noise of a VP process: of the samplers .*ddim"):
+        sample(Plan("fashion-vp", "reverse", 8, count=2))

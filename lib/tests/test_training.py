@@ -51,7 +51,7 @@ class TestObjectives:
         assert float(found.mean()) == pytest.approx(1, abs=5 * float(found.std()) / 64)
 
     def test_eps_tells_the_network_its_noise_level(self):
-        """Pure white data of variance 1 make a perfect eps a linear function of x whose slope the level gives."""
+        """BASE-VP: for white data of variance 1 a perfect eps is a linear function of x; the level gives its slope."""
         white = 0.5 + 0.5 * torch.randn(4096, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
         def exact(x, t):
