@@ -102,7 +102,7 @@ def test_the_rule_of_the_laboratory_and_where_it_gives_nothing():
         ("tdas", {"sampler": "analytic", "T": 9, "spectrum": "cifar10"}),
         ("pds", {"sampler": "pc", "T": 12, "where": "corrector"}),
         ("pds", {"sampler": "reverse", "T": 20, "mask": "data", "direction": "M_inv"}),
-        ("pds", {"sampler": "pc", "T": 8, "layout": "unshifted", "drift": False, "spectrum": "lfw"}),
+        ("pds", {"sampler": "pc", "T": 8, "centre": "highest", "drift": False, "spectrum": "lfw"}),
     ],
 )
 def test_laws_of_the_page_are_the_samplers(kind, controls):

@@ -388,7 +388,7 @@ def test_the_page_shows_the_law_that_the_sampler_has(laboratory):
         ("notebooks/05_tdas.html", [("sampler", key) for key in widgets.TdasLab.samplers]),
         (
             "notebooks/06_pds.html",
-            [("direction", "M_inv"), ("where", "corrector"), ("mask", "data"), ("layout", "unshifted")],
+            [("direction", "M_inv"), ("where", "corrector"), ("mask", "data"), ("centre", "highest")],
         ),
         ("notebooks/07_best_filter.html", [("spectrum", "cifar10"), ("spectrum", "lfw")]),
     ],

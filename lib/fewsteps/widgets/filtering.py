@@ -146,7 +146,7 @@ class PdsLab(_FilterLab):
 
     Parameters
     ----------
-    sampler, T, mask, r, lam, alpha, direction, layout, where, drift, spectrum, exponent, seed
+    sampler, T, mask, r, lam, alpha, direction, centre, where, drift, spectrum, exponent, seed
         Where the controls stand at first; traits of the same names follow the reader's hand.
 
     Notes
@@ -163,7 +163,8 @@ class PdsLab(_FilterLab):
     lam = traitlets.Float(1.6, min=0.3, max=2).tag(sync=True)
     alpha = traitlets.Float(5.0, min=1.1, max=20).tag(sync=True)
     direction = traitlets.Enum(("M", "M_inv"), "M").tag(sync=True)
-    layout = traitlets.Enum(("centred", "unshifted"), "centred").tag(sync=True)
+    # Not "layout", which every widget of Jupyter has already.
+    centre = traitlets.Enum(("zero", "highest"), "zero").tag(sync=True)
     where = traitlets.Enum(WHERE, "all").tag(sync=True)
     drift = traitlets.Bool(True).tag(sync=True)
 
@@ -179,7 +180,7 @@ class PdsLab(_FilterLab):
             plain[0] = (SIZE**2 / 2) ** 2  # images in [0, 1] with a mean grey of 1/2
             gains = filters.pds_mask(plain[None], self.alpha)[0]
         else:
-            squared = data.rings.squared if self.layout == "centred" else lattice(SIZE, "dft")[1]
+            squared = data.rings.squared if self.centre == "zero" else lattice(SIZE, "dft")[1]
             gains = filters.zone_gains(squared, (SIZE, SIZE), self.lam, self.r)
         return gains if self.direction == "M" else gains.reciprocal()
 

@@ -1,10 +1,10 @@
-// Chapter 06: PDS' operator in both directions and both layouts, where it acts, and how well conditioned it leaves things.
+// Chapter 06: PDS' operator in both directions and with its middle at either end, where it acts, and how well conditioned it leaves things.
 import { choice, element, plot, readable, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
 import { conditionNumber, pdsGains, zoneGains } from "./lattice.js";
 import { SAMPLERS, callsOf, placement, relativeW2, stepsFor } from "./law.js";
 import { laws, noisePictures, ratioByRing } from "./filter_view.js";
 
-const TRAITS = ["sampler", "T", "r", "lam", "alpha", "direction", "layout", "where", "drift", "spectrum", "exponent", "seed", "mask"];
+const TRAITS = ["sampler", "T", "r", "lam", "alpha", "direction", "centre", "where", "drift", "spectrum", "exponent", "seed", "mask"];
 const WHERE = [["all", "all noise"], ["prior", "start"], ["predictor", "predictor"], ["corrector", "corrector"]];
 
 function render({ model, el }) {
@@ -30,7 +30,7 @@ function render({ model, el }) {
     slider(on, model, { name: "lam", label: "λ, beyond r (two zones)", min: 0.3, max: 2, step: 0.01, format: two, toTrait: showing("radial") }),
     slider(on, model, { name: "r", label: "r (heights, two zones)", min: 0, max: 0.5, step: 0.01, format: two, toTrait: showing("radial") }),
     slider(on, model, { name: "alpha", label: "α (from the data)", min: 1.1, max: 20, step: 0.1, format: (v) => v.toFixed(1), toTrait: showing("data") }),
-    choice(on, model, { name: "layout", label: "Centre of the two zones", options: [["centred", "zero frequency"], ["unshifted", "highest (as coded)"]] }),
+    choice(on, model, { name: "centre", label: "Centre of the two zones", options: [["zero", "zero frequency"], ["highest", "highest (as coded)"]] }),
     choice(on, model, { name: "where", label: "Filtered noise", options: WHERE }),
     choice(on, model, { name: "drift", label: "Score beside it", options: [[true, "times M Mᵀ"], [false, "as it is"]] }),
     choice(on, model, {
@@ -70,12 +70,12 @@ function render({ model, el }) {
   const sigmas = spaced(0.01, 100, 40, true);
 
   function draw() {
-    const [sampler, T, r, lam, alpha, direction, layout, where, drift, which, exponent, seed, mask] = TRAITS.map((n) => model.get(n));
+    const [sampler, T, r, lam, alpha, direction, centre, where, drift, which, exponent, seed, mask] = TRAITS.map((n) => model.get(n));
     const grid = known.grid("dft");
     const v = known.data("dft", which, exponent);
     const steps = sampler === "langevin" ? stepsFor("langevin", T) : T;
     const nfe = callsOf(sampler, steps);
-    const forward = mask === "data" ? pdsGains(v, size, alpha) : zoneGains(layout === "centred" ? grid.squared : grid.unshifted, size, [lam], [r]);
+    const forward = mask === "data" ? pdsGains(v, size, alpha) : zoneGains(centre === "zero" ? grid.squared : grid.unshifted, size, [lam], [r]);
     const gains = direction === "M" ? forward : forward.map((g) => 1 / g);
     const at = placement(sampler, where, drift);
     const out = {
