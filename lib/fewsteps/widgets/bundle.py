@@ -24,8 +24,8 @@ def bundle(entry: str) -> str:
     -------
     str
         Imported modules come first, each once, their exports turned into plain declarations, comments left out. The
-        modules are our own and keep to ``import { names } from "./file.js"`` at the top and to names that differ from file
-        to file, so no front-end toolchain is needed to install the library; the tests load the result in Node.
+        modules are our own and keep to ``import { names } from "./file.js"`` at the top and to names that differ
+        from file to file, so no front-end toolchain is needed; the tests load the result in Node.
     """
     return "\n".join(_in_order(entry, {}).values())
 
