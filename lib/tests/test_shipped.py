@@ -38,7 +38,9 @@ class TestShipped:
 
     @pytest.mark.parametrize("name", [name for name in SHIPPED if name.endswith("-classifier")])
     def test_classifiers_say_how_good_they_are(self, name):
-        assert checkpoints.card(name)["measured"]["accuracy"] > 0.8
+        """As with the gates of those that make images: whoever falls short says so."""
+        card = checkpoints.card(name)
+        assert (card["measured"]["accuracy"] > 0.8) != bool(card.get("unfinished"))
 
     def test_a_gate_can_fail(self):
         measured = json.loads(json.dumps(checkpoints.card("digits")["measured"]))
