@@ -230,7 +230,15 @@ class TestFailure:
         root = put_project(tmp_path)
         put_notebook(root, "01_slow", "import pathlib, time\npathlib.Path('here').touch()\ntime.sleep(60)")
         command = [sys.executable, "-m", "fewsteps.cli", "book", "--profile", "smoke", "--no-html"]
-        running = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        # A suite that runs in the background of a shell ignores Ctrl-C, and what it starts would inherit that.
+        running = subprocess.Popen(
+            command,
+            cwd=root,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         wait_until((root / "notebooks/here").exists)
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
