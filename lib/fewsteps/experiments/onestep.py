@@ -7,7 +7,6 @@ dozen noise levels tell both for every schedule and every number of steps.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from fewsteps import data, trained
 from fewsteps.errors import DataError
+from fewsteps.experiments import stored
 from fewsteps.experiments.references import FOLDER
-from fewsteps.files import write_atomic
 from fewsteps.samplers import white_noise
 from fewsteps.schedules import Schedule, VPLinear
 from fewsteps.schedules.continuous import scalar_time
@@ -109,9 +106,7 @@ def save(card: Mapping[str, Any], found: OneStep, folder: Path = FOLDER) -> Path
     """Write them, with the hash of the weights that they are of."""
     about = {"network": card["name"], "weights": card["weights"]["sha256"], "images": IMAGES}
     tensors = {"levels": found.levels, "error": found.error.float()}
-    path = path_of(card["name"], folder)
-    write_atomic(path, to_bytes(tensors, metadata={"about": json.dumps(about)}))
-    return path
+    return stored.keep(path_of(card["name"], folder), about, tensors)
 
 
 def read(card: Mapping[str, Any], folder: Path = FOLDER) -> OneStep:
@@ -127,12 +122,7 @@ def read(card: Mapping[str, Any], folder: Path = FOLDER) -> OneStep:
     again = f"python tools/measure_statistics.py onestep@{name} measures them."
     if not path.exists():
         raise DataError(f"the errors that {name} makes in one step are not known: {again}")
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            found = OneStep(file.get_tensor("levels").double(), file.get_tensor("error").double())
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"data/statistics/{path.name} is damaged: {again}") from error
+    about, tensors = stored.take(path, again)
     if about["weights"] != card["weights"]["sha256"]:
         raise DataError(f"the errors of {name} in one step were measured with other weights: {again}")
-    return found
+    return OneStep(tensors["levels"].double(), tensors["error"].double())

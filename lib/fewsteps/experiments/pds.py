@@ -9,8 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fewsteps import filters, samplers
+from fewsteps import samplers
 from fewsteps.denoisers import Gaussian
+from fewsteps.experiments.few_step import pds_gains
 from fewsteps.filters import IDENTITY, Filter, Solenoid
 from fewsteps.schedules import VE, VPLinear, geometric
 from fewsteps.shapes import Float
@@ -39,9 +40,8 @@ def data_gains(data: RingData, size: int, alpha: float) -> Float[Tensor, " n"]:
     -----
     Source: PDS-5, Eq. 22.
     """
-    plain = data.variance * size**2 / 4
-    plain[0] = (size**2 / 2) ** 2
-    return filters.pds_mask(plain[None], alpha)[0]
+    # The mean grey has the most power of all, so its gain is 1.
+    return torch.cat((torch.ones(1, dtype=torch.float64), pds_gains(data.variance[1:], size, alpha)))
 
 
 def by_direction(data: RingData, size: int, steps: int, key: str, alphas: Sequence[float]) -> dict[str, float]:

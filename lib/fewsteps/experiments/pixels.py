@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from fewsteps import data
 from fewsteps.errors import DataError
+from fewsteps.experiments import stored
 from fewsteps.experiments.references import FOLDER
-from fewsteps.files import write_atomic
 from fewsteps.transforms import Basis, dct2, hartley2
 
 KINDS = ("mean", "square", "dct", "dft")
@@ -79,9 +76,7 @@ def save(pixels: Pixels, folder: Path = FOLDER) -> Path:
     """Write them whole or not at all."""
     about = {"data": pixels.data, "size": pixels.size, "count": pixels.count, "sha256": pixels.sha256}
     tensors = {kind: getattr(pixels, kind).float().contiguous() for kind in KINDS}
-    path = path_of(pixels.data, pixels.size, folder)
-    write_atomic(path, to_bytes(tensors, metadata={"about": json.dumps(about)}))
-    return path
+    return stored.keep(path_of(pixels.data, pixels.size, folder), about, tensors)
 
 
 def read(dataset: str, size: int, folder: Path = FOLDER) -> Pixels:
@@ -99,10 +94,6 @@ def read(dataset: str, size: int, folder: Path = FOLDER) -> Pixels:
             f"there are no statistics of {dataset} at {size} px to make a filter from; there are: {there}. "
             f"python tools/measure_statistics.py pixels@{dataset}-{size} makes them."
         )
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            tensors = {kind: file.get_tensor(kind).double() for kind in KINDS}
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"data/statistics/{path.name} is damaged: restore it with git checkout.") from error
-    return Pixels(**about, **tensors)
+    about, tensors = stored.take(path, "restore it with git checkout.")
+    mean, square, dct, dft = (tensors[kind].double() for kind in KINDS)
+    return Pixels(**about, mean=mean, square=square, dct=dct, dft=dft)

@@ -7,19 +7,16 @@ and of the test images (a second one, which the feature network has not seen), a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from fewsteps import checkpoints, data, metrics, spectra, trained
 from fewsteps.errors import CheckpointError, DataError
-from fewsteps.files import write_atomic
+from fewsteps.experiments import stored
 from fewsteps.metrics import Extractor, Moments
 
 FOLDER = checkpoints.FOLDER.parent / "statistics"
@@ -119,9 +116,7 @@ def save(reference: Reference, folder: Path = FOLDER) -> Path:
     for split, moments in (("train", reference.train), ("test", reference.test)):
         tensors |= {f"{split}/{key}": value for key, value in moments.to_arrays().items()}
     about = {"data": reference.data, "size": reference.size, "extractor": reference.extractor, "said": reference.said}
-    path = folder / f"{reference.path}.safetensors"
-    write_atomic(path, to_bytes(tensors, metadata={"about": json.dumps(about)}))
-    return path
+    return stored.keep(folder / f"{reference.path}.safetensors", about, tensors)
 
 
 def read(dataset: str, size: int, extractor: str, folder: Path = FOLDER) -> Reference:
@@ -139,12 +134,7 @@ def read(dataset: str, size: int, extractor: str, folder: Path = FOLDER) -> Refe
             f"there is no reference for {dataset} at {size} px in the features of {extractor}; there are: {there}. "
             f"python tools/measure_statistics.py {extractor} makes one."
         )
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"data/statistics/{path.name} is damaged: restore it with git checkout.") from error
+    about, tensors = stored.take(path, "restore it with git checkout.")
     train, test = (
         Moments.from_arrays({key: tensors[f"{split}/{key}"] for key in ("count", "mean", "scatter")})
         for split in ("train", "test")
