@@ -2,10 +2,12 @@
 #   make book PYTHON=/path/to/python   another Python
 #   make book PROFILE=smoke JOBS=4     another profile, more notebooks at a time
 #   make serve PORT=8080               another port
+#   make test WORKERS=8                more test processes at a time
 
 SHELL := /bin/sh
 PROFILE ?= cpu
 PORT ?= 8000
+WORKERS ?= 2
 BIN := .venv/bin
 export PYTHON
 
@@ -27,9 +29,12 @@ serve: setup  ## serve the book that was built last, on this machine only
 lab: setup  ## open the notebooks in JupyterLab, on this machine only
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(LAB_ARGS) notebooks
 
+# First what needs no browser, a file to each of WORKERS processes of one thread; then the pages, alone, because they
+# are timed. Either part may have nothing to do (pytest's 5) when PYTEST_ARGS names a few tests.
 test: setup  ## every test, those in a browser included
 	@sh tools/find_chromium.sh
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" $(PYTEST_ARGS) || test $$? -eq 5
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
 
 lint: setup  ## ruff, pyright, and that no notebook holds outputs
 	$(BIN)/ruff check .
