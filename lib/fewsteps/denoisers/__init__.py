@@ -4,12 +4,14 @@ Adapters turn a network's output, whatever it predicts, into that mean; exact de
 """
 
 from fewsteps.denoisers.adapters import Clipped, FromEps, FromScore, FromV, FromX0
+from fewsteps.denoisers.corrected import Corrected, matching_gain
 from fewsteps.denoisers.edm import FromEDM
 from fewsteps.denoisers.exact import Empirical, Gaussian, GaussianMixture
 from fewsteps.denoisers.protocol import Denoiser, MeanOnly, score
 
 __all__ = [
     "Clipped",
+    "Corrected",
     "Denoiser",
     "Empirical",
     "FromEDM",
@@ -20,5 +22,6 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "MeanOnly",
+    "matching_gain",
     "score",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,13 @@ PLAIN: dict[str, str] = {
     "DPM-Solver++(2M)": "dpmpp_2m",
     "Analytic-DDPM": "analytic",
     "Analytic-DDPM by frequency": "spectral",
+}
+CORRECTED: dict[str, tuple[str, str]] = {
+    "VE ancestral, predictions corrected": ("ancestral", "by frequency"),
+    "VE ancestral, predictions scaled": ("ancestral", "scaled"),
+    "DDIM, predictions corrected": ("ddim", "by frequency"),
+    "DPM-Solver++(2M), predictions corrected": ("dpmpp_2m", "by frequency"),
+    "DPM-Solver++(2M), predictions scaled": ("dpmpp_2m", "scaled"),
 }
 FILTERED: dict[str, tuple[str, dict[str, Any]]] = {
     "reverse diffusion, best scalar": ("reverse", {"rule": "best", "among": "scalar"}),
@@ -58,10 +66,13 @@ def scoreboard(network: str, *, smoke: bool = False, large: bool = False) -> lis
     cells = []
     for nfe in nfes:
         for seed in seeds:
+            base = Plan(network, nfe=nfe, count=count, seed=seed, half=not smoke)
             for method, sampler in PLAIN.items():
-                cells.append(Cell(method, Plan(network, sampler, nfe, count=count, seed=seed, half=not smoke)))
+                cells.append(Cell(method, replace(base, sampler=sampler)))
+            for method, (sampler, how) in CORRECTED.items():
+                cells.append(Cell(method, replace(base, sampler=sampler, prediction=how)))
             for method, (sampler, rule) in FILTERED.items():
-                cells.append(Cell(method, Plan(network, sampler, nfe, count=count, seed=seed, half=not smoke), rule))
+                cells.append(Cell(method, replace(base, sampler=sampler), rule))
     return cells
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fewsteps import data, trained
 from fewsteps.errors import DataError
-from fewsteps.experiments import stored
+from fewsteps.experiments import pixels, stored
 from fewsteps.experiments.references import FOLDER
 from fewsteps.samplers import white_noise
 from fewsteps.schedules import Schedule, VPLinear
@@ -41,14 +41,24 @@ class OneStep:
         Noise over signal, increasing.
     error : float64 Tensor, shape (n, H, W)
         Mean square error of every DCT coefficient, mean over channels.
+    power : float64 Tensor, shape (n, H, W)
+        Mean square of every DCT coefficient of the prediction about the mean image.
     """
 
     levels: Tensor
     error: Tensor
+    power: Tensor
 
     def unknown(self, level: float) -> Tensor:
         """The error per coefficient at a noise level, as a mask of shape (H, W): logarithms interpolated."""
-        x, y = self.levels.log(), self.error.clamp_min(1e-30).log()
+        return self._at(level, self.error)
+
+    def known(self, level: float) -> Tensor:
+        """The power of the prediction per coefficient at a noise level, (H, W)."""
+        return self._at(level, self.power)
+
+    def _at(self, level: float, rows: Tensor) -> Tensor:
+        x, y = self.levels.log(), rows.clamp_min(1e-30).log()
         at = torch.tensor(level, dtype=torch.float64).log().clamp(x[0], x[-1])
         place = int(torch.searchsorted(x, at).clamp(1, len(x) - 1))
         share = (at - x[place - 1]) / (x[place] - x[place - 1])
@@ -56,9 +66,14 @@ class OneStep:
 
     def eps_power(self, schedule: Schedule, t: float) -> Tensor:
         """Gamma at every frequency, shape (H, W): 1 - V / ratio^2 with V the error under that schedule."""
-        low, high = trained.span(schedule)
-        level = float(schedule.sigma(t) / schedule.alpha(t)) / (high - low)
+        level = level_of(schedule, t)
         return 1 - self.unknown(level) / level**2
+
+
+def level_of(schedule: Schedule, t: float) -> float:
+    """Noise over signal at a time, for images in [0, 1]."""
+    low, high = trained.span(schedule)
+    return float(schedule.sigma(t) / schedule.alpha(t)) / (high - low)
 
 
 def measure(model: Trained) -> OneStep:
@@ -81,20 +96,23 @@ def measure(model: Trained) -> OneStep:
     if model.predicts == "score":
         said = model.card["predicts"]["sigmas"]
         levels = torch.tensor([said[-1], *said[:-1][::-1]], dtype=torch.float64)
-    rows, time = [], scalar_time(schedule)
+    errors, powers, time = [], [], scalar_time(schedule)
+    centre = trained.from_images(pixels.read(source["name"], source["size"]).mean.float(), schedule)
     noise = white_noise(2)
     with torch.inference_mode():
         for level in levels.tolist():
             # A VP process ends before the largest levels; the last time stands for what is beyond.
             t = min(float(time(torch.tensor(level * (high - low)))), float(schedule.t_max))
             alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
-            total = torch.zeros(model.shape, dtype=torch.float64)
+            error, power = torch.zeros(2, *model.shape, dtype=torch.float64)
             for part in clean.split(128):
                 x0 = trained.from_images(part, schedule)
                 guess = denoiser.mean(alpha * x0 + sigma * noise(tuple(x0.shape)), t)
-                total += dct2((guess - x0).double() / (high - low)).square().sum(0)
-            rows.append(total.mean(0) / len(clean))
-    return OneStep(levels, torch.stack(rows))
+                error += dct2((guess - x0).double() / (high - low)).square().sum(0)
+                power += dct2((guess - centre).double() / (high - low)).square().sum(0)
+            errors.append(error.mean(0) / len(clean))
+            powers.append(power.mean(0) / len(clean))
+    return OneStep(levels, torch.stack(errors), torch.stack(powers))
 
 
 def path_of(name: str, folder: Path = FOLDER) -> Path:
@@ -105,7 +123,7 @@ def path_of(name: str, folder: Path = FOLDER) -> Path:
 def save(card: Mapping[str, Any], found: OneStep, folder: Path = FOLDER) -> Path:
     """Write them, with the hash of the weights that they are of."""
     about = {"network": card["name"], "weights": card["weights"]["sha256"], "images": IMAGES}
-    tensors = {"levels": found.levels, "error": found.error.float()}
+    tensors = {"levels": found.levels, "error": found.error.float(), "power": found.power.float()}
     return stored.keep(path_of(card["name"], folder), about, tensors)
 
 
@@ -125,4 +143,18 @@ def read(card: Mapping[str, Any], folder: Path = FOLDER) -> OneStep:
     about, tensors = stored.take(path, again)
     if about["weights"] != card["weights"]["sha256"]:
         raise DataError(f"the errors of {name} in one step were measured with other weights: {again}")
-    return OneStep(tensors["levels"].double(), tensors["error"].double())
+    return OneStep(*(tensors[name].double() for name in ("levels", "error", "power")))
+
+
+def of(model: Trained) -> OneStep:
+    """What is shipped of a network, or else measured now, once, for which the training images have to be at hand."""
+    weights = model.card["weights"]["sha256"]
+    if weights not in _known:
+        try:
+            _known[weights] = read(model.card)
+        except DataError:
+            _known[weights] = measure(model)
+    return _known[weights]
+
+
+_known: dict[str, OneStep] = {}

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from fewsteps import checkpoints, memory, samplers, schedules, trained
-from fewsteps.denoisers import Denoiser
-from fewsteps.errors import DataError, ParameterError, ShapeError
-from fewsteps.experiments import filtering, onestep
-from fewsteps.experiments.onestep import OneStep
+from fewsteps.denoisers import Corrected, Denoiser
+from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.experiments import filtering, onestep, prediction
 from fewsteps.parameters import integer
 from fewsteps.schedules import VE, Schedule
 from fewsteps.theory import RIVALS, steps_for
@@ -66,6 +65,9 @@ class Plan:
     half : bool
         Let the network compute in bfloat16, which takes half the time on many CPUs. The sampler's own arithmetic
         stays in single precision.
+    prediction : {"as it is", "by frequency", "scaled"}
+        Whether the network's predictions are given the power that they have on real noisy images, by one gain per
+        ring of frequencies and call or by one per call. The gains come from images of other seeds.
     """
 
     checkpoint: str
@@ -79,6 +81,7 @@ class Plan:
     named: Mapping[str, Any] = field(default_factory=dict)
     start: str = "prior"
     half: bool = False
+    prediction: str = "as it is"
 
     def __post_init__(self) -> None:
         if self.sampler not in RIVALS:
@@ -87,6 +90,8 @@ class Plan:
             raise ParameterError(f"start must be prior or uniform, not {self.start!r}.")
         if self.grid not in GRIDS:
             raise ParameterError(f"grid must be one of {', '.join(GRIDS)}, not {self.grid!r}.")
+        if self.prediction not in prediction.HOW:
+            raise ParameterError(f"prediction must be one of {', '.join(prediction.HOW)}, not {self.prediction!r}.")
         integer("nfe", self.nfe, least=1)
         integer("count", self.count, least=1)
         integer("seed", self.seed, least=0, most=MOST_SEED)
@@ -221,10 +226,32 @@ def draw(model: Trained, plan: Plan, shard: int = 0, *, device: str = "cpu", bat
     ShapeError
         If it diverges.
     """
+    if plan.prediction == "as it is":
+        return _draw(model, plan, shard, device, batch, None)
+    return _draw(model, plan, shard, device, batch, _calibrated(model, plan, device, batch))
+
+
+def _calibrated(model: Trained, plan: Plan, device: str, batch: int) -> list[Tensor]:
+    """The gains of a plan's network calls, from one run on images of other seeds, kept for every shard and seed."""
+    plan = replace(plan, count=prediction.CALIBRATION, seed=prediction.CALIBRATION_SEED)
+    key = f"{model.card['weights']['sha256']} {plan.described()}"
+    if key not in _gains:
+        found = prediction.Matching(prediction.ideal(model, _schedule(model, plan)), plan.prediction)
+        _draw(model, plan, 0, device, batch, found)
+        _gains[key] = found.gains
+    return _gains[key]
+
+
+_gains: dict[str, list[Tensor]] = {}
+
+
+def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains: Any) -> Drawn:
     schedule = _schedule(model, plan)
     labels = _labels(model, plan, shard)
     cond = labels.to(device) if labels is not None else None
     denoiser: Denoiser = _Chunked(model.denoiser(schedule), batch, half=plan.half)
+    if gains is not None:
+        denoiser = Corrected(denoiser, gains, prediction.ideal(model, schedule).around)
     noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
     steps = steps_for(plan.sampler, plan.nfe)
     named = {**plan.rival.named, **plan.named}
@@ -307,22 +334,9 @@ def _labels(model: Trained, plan: Plan, shard: int) -> Tensor | None:
 
 def _gamma(model: Trained, schedule: Schedule, times: Tensor, *, by_frequency: bool) -> Tensor:
     """Analytic-DPM's Gamma from the network's errors on training images: chosen on other data than it is judged on."""
-    known = _errors(model)
+    known = onestep.of(model)
     powers = torch.stack([known.eps_power(schedule, float(t)) for t in times[:-1]])
     return powers if by_frequency else powers.mean((1, 2))
-
-
-def _errors(model: Trained) -> OneStep:
-    weights = model.card["weights"]["sha256"]
-    if weights not in _measured:
-        try:
-            _measured[weights] = onestep.read(model.card)
-        except DataError:  # a network of the user's own: the training images have to be at hand
-            _measured[weights] = onestep.measure(model)
-    return _measured[weights]
-
-
-_measured: dict[str, OneStep] = {}
 
 
 class _Chunked:

@@ -1,0 +1,102 @@
+"""The power of a network's predictions along a sampler's own way, and the gains that put it right.
+
+A network asked about real noisy images predicts with a known power (:mod:`fewsteps.experiments.onestep`). On the states
+of a few-step sampler its predictions have another. The gains between the two are found in one run on images of other
+seeds than are judged, and cost nothing afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewsteps import trained
+from fewsteps.denoisers import matching_gain
+from fewsteps.experiments import filtering, onestep, pixels
+from fewsteps.schedules import Schedule
+from fewsteps.trained import Trained
+from fewsteps.transforms import dct2
+
+CALIBRATION_SEED = 2_000_000
+CALIBRATION = 256  # images
+
+HOW = ("as it is", "by frequency", "scaled")
+"""What is done to predictions: nothing; a gain for every ring of frequencies; one gain for all of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ideal:
+    """What the power of predictions should be, images in the range of a schedule.
+
+    Attributes
+    ----------
+    schedule : Schedule
+    errors : OneStep
+    data : float64 Tensor, shape (rings,)
+        Power of clean training images about their mean.
+    around : float64 Tensor, shape (C, H, W)
+        Their mean.
+    """
+
+    schedule: Schedule
+    errors: onestep.OneStep
+    data: Tensor
+    around: Tensor
+
+    @property
+    def scale(self) -> float:
+        """Square of the range over that of images in [0, 1]."""
+        low, high = trained.span(self.schedule)
+        return (high - low) ** 2
+
+    def wanted(self, t: float) -> Tensor:
+        """Power of the prediction on real noisy images at a time, by ring."""
+        return self.scale * filtering.on_rings(self.errors.known(onestep.level_of(self.schedule, t)))
+
+
+def ideal(model: Trained, schedule: Schedule) -> Ideal:
+    """What the power of a network's predictions should be.
+
+    Raises
+    ------
+    DataError
+        If the data set's statistics are not there, or the network's errors were never measured and the images are
+        not at hand.
+    """
+    source = model.card["data"]
+    known = pixels.read(source["name"], source["size"])
+    low, high = trained.span(schedule)
+    variance = (known.dct - dct2(known.mean).square()).mean(0).clamp_min(0)
+    data = (high - low) ** 2 * filtering.on_rings(variance)
+    return Ideal(schedule, onestep.of(model), data, trained.from_images(known.mean, schedule))
+
+
+class Matching:
+    """The function of call, time and power that :class:`fewsteps.denoisers.Corrected` asks for gains, and keeps them.
+
+    Parameters
+    ----------
+    ideal : Ideal
+    how : {"by frequency", "scaled"}
+
+    Notes
+    -----
+    Source: beyond the papers.
+    """
+
+    def __init__(self, ideal: Ideal, how: str) -> None:
+        self.ideal, self.how = ideal, how
+        self.gains: list[Tensor] = []
+
+    def __call__(self, k: int, t: float, power: Tensor) -> Tensor:
+        """The mask of the k-th call, shape (H, W)."""
+        size = power.shape[-1]
+        ring = filtering.rings_of(size)
+        found, wanted, data = filtering.on_rings(power.cpu()), self.ideal.wanted(t), self.ideal.data
+        if self.how == "scaled":
+            count = torch.bincount(ring.flatten()).double()
+            found, wanted, data = ((count * part).sum().expand(len(count)) for part in (found, wanted, data))
+        self.gains.append(matching_gain(found, wanted, data)[ring])
+        return self.gains[-1]
