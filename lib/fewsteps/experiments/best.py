@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fewsteps import samplers
+from fewsteps import samplers, trained
 from fewsteps.denoisers import Gaussian
-from fewsteps.experiments import choosing
+from fewsteps.experiments import choosing, filtering, onestep, prediction
 from fewsteps.experiments.few_step import automatic
-from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.experiments.sampling import Plan, matching, sample
 from fewsteps.experiments.tdas import Behaviour, behaviour
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.schedules import VE, geometric
@@ -119,10 +120,60 @@ def on_network(network: str, nfe: int, *, count: int, seed: int = 0, half: bool 
         "reverse diffusion": base,
         "with γ^(−1/2)": replace(base, filt=gains),
         "VE ancestral": replace(base, sampler="ancestral"),
+        "VE ancestral, predictions corrected": replace(base, sampler="ancestral", prediction="by frequency"),
         "one variance (Analytic-DDPM)": replace(base, sampler="analytic"),
         "a variance per frequency": replace(base, sampler="spectral"),
         "DPM-Solver++(2M)": replace(base, sampler="dpmpp_2m"),
     }
+
+
+def predictions(plans: Iterable[Plan]) -> list[dict[str, Any]]:
+    """Power of a network's predictions along the way of each plan, over that of its predictions on real noisy images.
+
+    Returns
+    -------
+    list of dict
+        ``level``, noise over signal for images in [0, 1] at every network call, and ``thirds``, for every call the
+        ratio in the lowest, the middle and the highest third of the rings. Where nothing is known yet the ratio is 1.
+
+    Notes
+    -----
+    Source: beyond the papers.
+    """
+    found = []
+    for plan in plans:
+        said = matching(trained.load(plan.checkpoint), plan)
+        ratios = torch.stack(said.ratios)
+        found.append(
+            {
+                "level": [onestep.level_of(said.ideal.schedule, t) for t in said.times],
+                "thirds": torch.stack([part.mean(1) for part in ratios.tensor_split(3, 1)], 1),
+            }
+        )
+    return found
+
+
+def total_variance(network: str) -> dict[str, Tensor]:
+    """Power of the prediction on real noisy images plus its error, over the data's variance.
+
+    The law of total variance says 1 for the posterior mean of any data. So the variance per frequency makes a step
+    from a real noisy image right in power, and what is lost on the way is lost because the states are not such images.
+
+    Returns
+    -------
+    dict
+        ``level``, noise over signal for images in [0, 1], shape (n,), and ``thirds`` of the rings, shape (n, 3).
+
+    Notes
+    -----
+    Source: BASE-ADDIM; beyond the papers.
+    """
+    said = prediction.ideal(trained.load(network), VE())
+    errors = said.errors
+    parts = [filtering.on_rings(row).tensor_split(3) for row in errors.error + errors.power]
+    whole = said.data.tensor_split(3)
+    thirds = [[part.sum() / data.sum() for part, data in zip(row, whole, strict=True)] for row in parts]
+    return {"level": errors.levels, "thirds": torch.tensor(thirds)}
 
 
 def shown(plans: dict[str, Plan], count: int) -> dict[str, tuple[Tensor, Behaviour]]:

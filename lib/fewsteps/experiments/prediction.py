@@ -79,7 +79,17 @@ class Matching:
     Parameters
     ----------
     ideal : Ideal
-    how : {"by frequency", "scaled"}
+    how : {"as it is", "by frequency", "scaled"}
+        "as it is" looks and changes nothing.
+
+    Attributes
+    ----------
+    gains : list of Tensor, shape (H, W)
+        One per network call.
+    times : list of float
+        When it was made.
+    ratios : list of float64 Tensor, shape (rings,)
+        Power of the prediction, before its gain, over what it should be.
 
     Notes
     -----
@@ -89,12 +99,19 @@ class Matching:
     def __init__(self, ideal: Ideal, how: str) -> None:
         self.ideal, self.how = ideal, how
         self.gains: list[Tensor] = []
+        self.times: list[float] = []
+        self.ratios: list[Tensor] = []
 
     def __call__(self, k: int, t: float, power: Tensor) -> Tensor:
         """The mask of the k-th call, shape (H, W)."""
         size = power.shape[-1]
         ring = filtering.rings_of(size)
         found, wanted, data = filtering.on_rings(power.cpu()), self.ideal.wanted(t), self.ideal.data
+        self.times.append(t)
+        self.ratios.append(matching_gain(found, wanted, data, most=100.0) ** -2)
+        if self.how == "as it is":
+            self.gains.append(torch.ones(size, size, dtype=torch.float64))
+            return self.gains[-1]
         if self.how == "scaled":
             count = torch.bincount(ring.flatten()).double()
             found, wanted, data = ((count * part).sum().expand(len(count)) for part in (found, wanted, data))

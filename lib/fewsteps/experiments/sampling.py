@@ -23,6 +23,7 @@ from fewsteps import checkpoints, memory, samplers, schedules, trained
 from fewsteps.denoisers import Corrected, Denoiser
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import filtering, onestep, prediction
+from fewsteps.experiments.prediction import Matching
 from fewsteps.parameters import integer
 from fewsteps.schedules import VE, Schedule
 from fewsteps.theory import RIVALS, steps_for
@@ -228,21 +229,35 @@ def draw(model: Trained, plan: Plan, shard: int = 0, *, device: str = "cpu", bat
     """
     if plan.prediction == "as it is":
         return _draw(model, plan, shard, device, batch, None)
-    return _draw(model, plan, shard, device, batch, _calibrated(model, plan, device, batch))
+    return _draw(model, plan, shard, device, batch, matching(model, plan, device=device, batch=batch).gains)
 
 
-def _calibrated(model: Trained, plan: Plan, device: str, batch: int) -> list[Tensor]:
-    """The gains of a plan's network calls, from one run on images of other seeds, kept for every shard and seed."""
+def matching(model: Trained, plan: Plan, *, device: str = "cpu", batch: int = SHARD) -> Matching:
+    """The power of the predictions along a plan's way and the gains that it asks for, one per network call.
+
+    From one run on images of other seeds than any plan's, kept for every shard and seed.
+
+    Parameters
+    ----------
+    model : Trained
+    plan : Plan
+        Its count and seed are not looked at.
+
+    Raises
+    ------
+    DataError
+        If the data set's statistics are not there.
+    """
     plan = replace(plan, count=prediction.CALIBRATION, seed=prediction.CALIBRATION_SEED)
     key = f"{model.card['weights']['sha256']} {plan.described()}"
-    if key not in _gains:
-        found = prediction.Matching(prediction.ideal(model, _schedule(model, plan)), plan.prediction)
+    if key not in _matched:
+        found = Matching(prediction.ideal(model, _schedule(model, plan)), plan.prediction)
         _draw(model, plan, 0, device, batch, found)
-        _gains[key] = found.gains
-    return _gains[key]
+        _matched[key] = found
+    return _matched[key]
 
 
-_gains: dict[str, list[Tensor]] = {}
+_matched: dict[str, Matching] = {}
 
 
 def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains: Any) -> Drawn:
