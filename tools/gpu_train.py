@@ -14,16 +14,17 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewsteps import data
+from fewsteps import checkpoints, data
 from fewsteps.data import Images
 from fewsteps.experiments import evaluation, gates
 from fewsteps.experiments.images import write_grid
-from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.experiments.sampling import sample
 from fewsteps.files import write_atomic
 from fewsteps.training import Progress, Recipe, recipe, train
 from fewsteps.training.loop import Run
@@ -69,7 +70,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=gates.PLAN["count"])
+    parser.add_argument("--count", type=int, default=gates.COUNT)
     parser.add_argument("--steps", type=int, default=50, help="steps that are timed")
     chosen = parser.parse_args()
     made = recipe(chosen.recipe)
@@ -88,7 +89,7 @@ def main() -> int:
     card = train(made, folder, minutes=chosen.minutes, images=images, say=say)
     shutil.copy(card, chosen.out)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    plan = Plan(made.name, **gates.PLAN | {"count": chosen.count})
+    plan = replace(gates.asked(checkpoints.card(made.name, folder)), count=chosen.count)
     drawn = sample(plan, folder, device=device)
     write_grid(chosen.out / f"{made.name}.png", drawn.images)
     rows = evaluation.evaluate(plan, [drawn], [plan.seed], folder=folder)

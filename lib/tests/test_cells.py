@@ -93,7 +93,7 @@ def test_a_choice_is_made_once_for_all_seeds(tmp_path):
 
 def test_families_have_grids_of_one_size():
     assert {len(points) for points in choosing.FAMILIES.values()} == {12}
-    assert all(point.get("lam") != 1 for points in choosing.FAMILIES.values() for point in points)
+    assert all(point.get("lam", 0) != 1 for points in choosing.FAMILIES.values() for point in points)
 
 
 def test_rules():
@@ -201,7 +201,7 @@ def test_grids_judge_everything_alike():
     by = {}
     for cell in made:
         by.setdefault(cell.method, set()).add((cell.plan.nfe, cell.plan.seed, cell.plan.count))
-    assert len(by) == len(grids.PLAIN) + len(grids.CORRECTED) + len(grids.FILTERED)
+    assert len(by) == len(grids.SCOREBOARD)
     assert len({frozenset(settings) for settings in by.values()}) == 1
     assert all(cell.plan.seed < choosing.CHOICE_SEED for cell in made)
     with pytest.raises(ParameterError, match="scoreboard-mnist"):
@@ -232,3 +232,28 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
     [other] = [row for row in rows(tmp_path / "whole.json") if row["method"] == "DPM-Solver++(2M)"]
     assert one["rows"] == other["rows"]
     assert math.isfinite(one["rows"][0]["value"])
+
+
+def test_a_step_of_langevin_moves_is_chosen_like_a_filter(tmp_path, monkeypatch):
+    """PDS-9, PDS Table 1: preconditioner and step of NCSN's sampler together, and both reach the judged row."""
+    points = [{"step": 0.2}, {"kind": "pds", "r": 0.2, "lam": 1.6, "direction": "M", "drift": True, "step": 0.5}]
+    monkeypatch.setitem(choosing.FAMILIES, "langevin_pds", points)
+    wanted = [cell for cell in grids.grid("moves-mnist-ncsn", smoke=True) if "PDS" in cell.method]
+    assert wanted[0].plan.nfe == 20 and wanted[0].plan.start == "uniform"
+    assert fill(Table(tmp_path / "t.json", "x"), wanted) == []
+    [choice, judged] = sorted(rows(tmp_path / "t.json"), key=lambda row: row["method"] != "choice")
+    best = min(choice["why"]["tried"], key=lambda pair: pair[0])[1]
+    end = checkpoints.card("mnist-ncsn")["predicts"]["sigmas"][-1]
+    assert judged["plan"]["named"]["eps"] == pytest.approx(best["step"] * end**2)
+    assert (judged["plan"]["filt"] or {}).get("kind") == best.get("kind")
+
+
+def test_every_table_can_be_made():
+    """TDAS-10, TDAS-11, PDS-11: all cells of all tables are plans that their samplers take."""
+    here = set(checkpoints.names())
+    for name in grids.GRIDS:
+        if any(name.endswith(network) for network in ("faces", "mnist-ncsnv2") if network not in here):
+            continue
+        if not name.endswith("-large"):
+            made = grids.grid(name)
+            assert len({cell.key() for cell in made}) == len(made), name

@@ -42,6 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     _plan_arguments(evaluate)
     evaluate.add_argument("--seeds", type=int, default=1, metavar="N", help="runs, from --seed upwards (default: 1)")
     evaluate.add_argument("--out", type=Path, metavar="FILE", help="write the rows there, as JSON")
+    evaluate.add_argument("--gate", action="store_true", help="images as its gate asks for; other options do not count")
     evaluate.add_argument("--record", action="store_true", help="write what was measured into the checkpoint's card")
     evaluate.set_defaults(run=run_evaluate, kept="nothing was written")
 
@@ -66,6 +67,8 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--batch", type=int, default=256, metavar="N", help="images per network call (default: 256)")
+    parser.add_argument("--half", action="store_true", help="the network in bfloat16: half the time, nearly the same")
+    parser.add_argument("--prediction", default="as it is", help="as it is, by frequency or scaled (default: as it is)")
     parser.add_argument("--device", default="cpu", metavar="D")
 
 
@@ -118,11 +121,13 @@ def run_evaluate(chosen: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from fewsteps import checkpoints
+    from fewsteps.experiments import gates
     from fewsteps.experiments.evaluation import evaluate, table
     from fewsteps.files import write_atomic
     from fewsteps.parameters import integer
 
-    plan = _plan(chosen)
+    card = checkpoints.card(chosen.checkpoint, _folder(chosen))
+    plan = gates.asked(card) if chosen.gate else _plan(chosen)
     seeds = range(plan.seed, plan.seed + integer("--seeds", chosen.seeds, least=1))
     drawn = [_sampled(chosen, replace(plan, seed=seed)) for seed in seeds]
     said = evaluate(plan, drawn, list(seeds), folder=_folder(chosen))
@@ -130,7 +135,8 @@ def run_evaluate(chosen: argparse.Namespace) -> int:
     if chosen.out is not None:
         write_atomic(chosen.out, json.dumps(said, indent=1) + "\n")
     if chosen.record:
-        checkpoints.record(plan.checkpoint, _folder(chosen), {"measured": said})
+        untold = plan.labels == "any" and card["network"].get("classes")
+        checkpoints.record(plan.checkpoint, _folder(chosen), {"without_class" if untold else "measured": said})
     return 0
 
 
@@ -167,6 +173,8 @@ def _plan(chosen: argparse.Namespace) -> Plan:
         count=chosen.count,
         seed=chosen.seed,
         named=_pairs("--set", chosen.set),
+        half=chosen.half,
+        prediction=chosen.prediction,
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import samplers, trained
+from fewsteps import checkpoints, samplers, trained
 from fewsteps.denoisers import Gaussian
-from fewsteps.experiments import choosing, filtering, onestep, prediction
+from fewsteps.experiments import choosing, filtering, gates, onestep, prediction
 from fewsteps.experiments.few_step import automatic
 from fewsteps.experiments.sampling import Plan, matching, sample
 from fewsteps.experiments.tdas import Behaviour, behaviour
@@ -114,7 +114,8 @@ def on_network(network: str, nfe: int, *, count: int, seed: int = 0, half: bool 
     -----
     Source: beyond the papers.
     """
-    base = Plan(network, "reverse", nfe, count=count, seed=seed, half=half)
+    labels = gates.usual_labels(checkpoints.card(network))
+    base = Plan(network, "reverse", nfe, count=count, seed=seed, half=half, labels=labels)
     gains = choosing.choose({"rule": "gamma"}, base)["filt"]
     return {
         "reverse diffusion": base,

@@ -145,7 +145,7 @@ def fill(
             continue
         chosen = table.rows.get(search.key(folder))
         if chosen is not None:
-            plan = replace(cell.plan, filt=chosen["filt"])
+            plan = replace(cell.plan, filt=chosen["filt"], named=chosen.get("named", cell.plan.named))
             ready[cell.key(folder)] = replace(cell, plan=plan)
     return failed + _make(table, ready, work, workers, say)
 

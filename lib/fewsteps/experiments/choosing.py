@@ -38,6 +38,17 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
         {"kind": "pds_data", "alpha": alpha, "direction": direction}
         for alpha, direction in product((1.5, 2.0, 3.0, 5.0, 10.0, 20.0), ("M", "M_inv"))
     ],
+    # Samplers of VP processes lose power, so gains above 1 are among these.
+    "scalar_vp": [
+        {"kind": "scalar", "lam": lam} for lam in (0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.01, 1.02, 1.03, 1.05, 1.07, 1.1)
+    ],
+    "tdas_vp": [{"kind": "tdas", "lam": lam, "r": r} for lam, r in product((0.9, 0.95, 1.05, 1.1), (0.1, 0.25, 0.4))],
+    # "step": that of Langevin moves over the square of the last noise level; NCSN's own is 0.2.
+    "langevin_step": [{"step": step} for step in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)],
+    "langevin_pds": [
+        {"kind": "pds", "r": 0.2, "lam": lam, "direction": direction, "drift": True, "step": step}
+        for lam, direction, step in product((1.3, 1.6), ("M", "M_inv"), (0.2, 0.5, 1.0))
+    ],
 }
 """Twelve points each. A zone's gain of 1 is no filter, so it is in no grid."""
 
@@ -62,7 +73,8 @@ def choose(
     Returns
     -------
     dict
-        ``filt``, for :func:`fewsteps.experiments.filtering.build`, and ``why``: what it was chosen by.
+        ``filt``, for :func:`fewsteps.experiments.filtering.build`, and ``why``: what it was chosen by; where a step
+        of Langevin moves is chosen too, ``named`` for the plan.
 
     Raises
     ------
@@ -90,10 +102,22 @@ def choose(
         if family not in FAMILIES:
             raise ParameterError(f"among must be one of {', '.join(FAMILIES)}, not {family!r}.")
         points = [{**point, **given} for point in FAMILIES[family]]
-        tried = [(quick(replace(plain, filt=filt, count=TRIED), source, folder, device), filt) for filt in points]
-        best = min(tried, key=lambda pair: pair[0])
-        return {"filt": best[1], "why": {"images": TRIED, "tried": [[value, filt] for value, filt in tried]}}
+        base = replace(plain, count=TRIED)
+        tried = [(quick(_at(base, point, folder), source, folder, device), point) for point in points]
+        best = _at(base, min(tried, key=lambda pair: pair[0])[1], folder)
+        chosen = {} if best.named == plain.named else {"named": dict(best.named)}
+        return {"filt": best.filt, **chosen, "why": {"images": TRIED, "tried": [list(pair) for pair in tried]}}
     raise ParameterError(f"rule must be one of tdas_auto, gamma and best, not {named!r}.")
+
+
+def _at(plan: Plan, point: Mapping[str, Any], folder: Path) -> Plan:
+    """A plan with the filter, and the step of Langevin moves, of one point of a grid."""
+    filt = dict(point)
+    step = filt.pop("step", None)
+    named = dict(plan.named)
+    if step is not None:
+        named["eps"] = step * checkpoints.card(plan.checkpoint, folder)["predicts"]["sigmas"][-1] ** 2
+    return replace(plan, filt=filt or None, named=named)
 
 
 def quick(plan: Plan, source: Mapping[str, Any], folder: Path, device: str = "cpu") -> float:

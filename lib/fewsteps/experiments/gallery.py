@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,15 +14,8 @@ from torch import Tensor
 from fewsteps import checkpoints, data, metrics, spectra
 from fewsteps.data import Images
 from fewsteps.errors import DataError
-from fewsteps.experiments import references
+from fewsteps.experiments import gates, references
 from fewsteps.experiments.sampling import Plan, sample
-
-SAMPLER: dict[str, dict[str, Any]] = {
-    "edm": {"sampler": "dpmpp_2m", "grid": "karras"},
-    "eps": {"sampler": "dpmpp_2m", "grid": "karras"},
-    "score": {"sampler": "langevin", "grid": "geometric"},
-}
-"""How each kind of network is sampled for show: the way that its own papers do, or the best that can be had."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +36,23 @@ class Neighbours:
 
 def generators() -> list[str]:
     """The shipped networks that make images, those of photographs last."""
-    names = [name for name in checkpoints.names() if checkpoints.card(name)["predicts"]["kind"] in SAMPLER]
+    names = [name for name in checkpoints.names() if checkpoints.card(name)["predicts"]["kind"] != "class"]
     return sorted(names, key=lambda name: (checkpoints.card(name)["network"]["channels"], name))
 
 
 def plan_for(name: str, count: int, nfe: int = 50, seed: int = 0) -> Plan:
     """How a network is sampled for show: all classes in turn where it knows any.
 
-    Networks of NCSN's kind take what their card says of their own paper's sampler, `nfe` included.
+    Networks of NCSN's kind take what their card says of their own paper's sampler, and fewer moves per level where
+    `nfe` is below 50.
     """
     card = checkpoints.card(name)
-    said: dict[str, Any] = dict(SAMPLER[card["predicts"]["kind"]])
-    named = dict(card.get("sampling", {}))
-    nfe, said["start"] = named.pop("nfe", nfe), named.pop("start", "prior")
-    labels = "each" if card["network"].get("classes") else "any"
-    return Plan(name, nfe=nfe, count=count, seed=seed, labels=labels, named=named, **said)
+    plan = replace(gates.asked(card), count=count, seed=seed)
+    if card["predicts"]["kind"] != "score":
+        return replace(plan, nfe=nfe)
+    moves = max(1, math.floor(plan.named["per_level"] * min(1.0, nfe / 50)))
+    calls = moves * len(card["predicts"]["sigmas"]) + bool(plan.named.get("denoise", True))
+    return replace(plan, nfe=calls, named={**plan.named, "per_level": moves})
 
 
 def neighbours(name: str, samples: Tensor) -> Neighbours:
@@ -141,17 +137,19 @@ def measured(names: Sequence[str]) -> list[tuple[str, ...]]:
     """
     rows = []
     for name in names:
-        said: dict[str, Any] = checkpoints.card(name).get("measured", {})
-        if not said.get("rows"):
-            continue
-        first = said["rows"][0]
-        known = {row["metric"]: row for row in said["rows"] if row["extractor"] in (first["extractor"], "power (DCT)")}
-        cells = [f"{first['value']:.3g} [{first['low']:.2g}, {first['high']:.2g}] ({first['floor']:.2g})"]
-        cells += [
-            f"{known[key]['value']:.2g} ({known[key]['floor']:.2g})" if key in known else "" for key in COLUMNS[1:]
-        ]
-        rows.append((name, f"{said['count']:,} at {said['nfe']} NFE", *cells))
+        card = checkpoints.card(name)
+        for kind, text in (("measured", name), ("without_class", f"{name}, without a class")):
+            if card.get(kind, {}).get("rows"):
+                rows.append((text, *_cells(card[kind])))
     return rows
+
+
+def _cells(said: Mapping[str, Any]) -> list[str]:
+    first = said["rows"][0]
+    known = {row["metric"]: row for row in said["rows"] if row["extractor"] in (first["extractor"], "power (DCT)")}
+    cells = [f"{first['value']:.3g} [{first['low']:.2g}, {first['high']:.2g}] ({first['floor']:.2g})"]
+    cells += [f"{known[key]['value']:.2g} ({known[key]['floor']:.2g})" if key in known else "" for key in COLUMNS[1:]]
+    return [f"{said['count']:,} at {said['nfe']} NFE", *cells]
 
 
 def drawn(name: str, count: int, nfe: int, seed: int) -> Tensor:

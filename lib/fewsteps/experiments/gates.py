@@ -6,8 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PLAN: dict[str, Any] = {"sampler": "dpmpp_2m", "nfe": 50, "count": 1000, "labels": "any"}
-"""How every network under EDM's preconditioning is judged: 1,000 images without a class."""
+from fewsteps.experiments.sampling import Plan
+
+COUNT, COUNT_LANGEVIN = 1000, 256
+
+
+def asked(card: Mapping[str, Any]) -> Plan:
+    """How a network is judged: DPM-Solver++(2M) at 50 calls, or NCSN's own sampler with its hundreds.
+
+    Networks that know classes are told all of them in turn, as everywhere in the book. They were first judged without
+    a class; that number stays on the card beside the other ("without_class").
+    """
+    labels = usual_labels(card)
+    if card["predicts"]["kind"] != "score":
+        return Plan(card["name"], "dpmpp_2m", 50, "karras", count=COUNT, labels=labels)
+    named = dict(card["sampling"])
+    nfe, start = named.pop("nfe"), named.pop("start", "prior")
+    return Plan(
+        card["name"],
+        "langevin",
+        nfe,
+        "geometric",
+        count=COUNT_LANGEVIN,
+        labels=labels,
+        named=named,
+        start=start,
+        half=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -50,17 +75,21 @@ GATES: dict[str, Gate] = {
 }
 
 
-def failures(name: str, measured: Mapping[str, Any]) -> list[str]:
+def usual_labels(card: Mapping[str, Any]) -> str:
+    """All classes in turn for a network that knows any: how the book's tables and pictures are made."""
+    return "each" if card["network"].get("classes") else "any"
+
+
+def failures(card: Mapping[str, Any]) -> list[str]:
     """What of a card's numbers does not reach its gate; empty if all does.
 
     Parameters
     ----------
-    name : str
-        Of a checkpoint that makes images.
-    measured : mapping
-        What :func:`fewsteps.experiments.evaluation.evaluate` returned.
+    card : mapping
+        Of a checkpoint that makes images, with what :func:`fewsteps.experiments.evaluation.evaluate` returned as
+        ``measured``.
     """
-    gate = GATES.get(name)
+    gate, measured = GATES.get(card["name"]), card.get("measured", {})
     if gate is None:
         return ["it has no gate"]
     if not measured.get("rows"):
@@ -85,9 +114,8 @@ def failures(name: str, measured: Mapping[str, Any]) -> list[str]:
                 gate.classes[0] <= min(shares) and max(shares) <= gate.classes[1]
             ),
         }
-    plan = measured["plan"]
-    odd = [key for key, value in PLAN.items() if plan[key] != value] if plan["sampler"] != "langevin" else []
-    odd += ["count"] if measured["count"] < PLAN["count"] and "count" not in odd else []
+    asks = asked(card).described().items()
+    odd = [key for key, value in asks if key != "seed" and measured["plan"].get(key, value) != value]
     if odd:
         checks[f"measured with another {', '.join(odd)} than the gate's"] = False
     return [sentence for sentence, passed in checks.items() if not passed]

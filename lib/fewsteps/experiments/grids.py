@@ -2,85 +2,217 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from fewsteps import checkpoints
 from fewsteps.errors import ParameterError
+from fewsteps.experiments import gates
 from fewsteps.experiments.cells import Cell
 from fewsteps.experiments.sampling import Plan
 
 NFE = (10, 20, 50, 100)
+LONG = (200, 500, 1000)
 SEEDS = (0, 1, 2)
 COUNT = 1000
-
-# Method -> sampler, rule for its filter. Those on "reverse" and "pc" are the papers' own ground.
-PLAIN: dict[str, str] = {
-    "reverse diffusion": "reverse",
-    "predictor-corrector": "pc",
-    "VE ancestral": "ancestral",
-    "Heun": "heun",
-    "DDIM": "ddim",
-    "DPM-Solver++(2M)": "dpmpp_2m",
-    "Analytic-DDPM": "analytic",
-    "Analytic-DDPM by frequency": "spectral",
-}
-CORRECTED: dict[str, tuple[str, str]] = {
-    "VE ancestral, predictions corrected": ("ancestral", "by frequency"),
-    "VE ancestral, predictions scaled": ("ancestral", "scaled"),
-    "DDIM, predictions corrected": ("ddim", "by frequency"),
-    "DPM-Solver++(2M), predictions corrected": ("dpmpp_2m", "by frequency"),
-    "DPM-Solver++(2M), predictions scaled": ("dpmpp_2m", "scaled"),
-}
-FILTERED: dict[str, tuple[str, dict[str, Any]]] = {
-    "reverse diffusion, best scalar": ("reverse", {"rule": "best", "among": "scalar"}),
-    "reverse diffusion, best TDAS": ("reverse", {"rule": "best", "among": "tdas"}),
-    "reverse diffusion, TDAS automatic": ("reverse", {"rule": "tdas_auto"}),
-    "reverse diffusion, gamma^(-1/2)": ("reverse", {"rule": "gamma"}),
-    "predictor-corrector, best TDAS": ("pc", {"rule": "best", "among": "tdas"}),
-    "predictor-corrector, TDAS automatic": ("pc", {"rule": "tdas_auto"}),
-    "predictor-corrector, best PDS": ("pc", {"rule": "best", "among": "pds_data", "drift": True}),
-    "predictor-corrector, best scalar": ("pc", {"rule": "best", "among": "scalar"}),
-}
+FEW = 256  # where a cell is long, or one point of many
 
 
-def scoreboard(network: str, *, smoke: bool = False, large: bool = False) -> list[Cell]:
-    """Every sampler and filter on one network at equal network calls: chapters 05 to 07.
+@dataclass(frozen=True)
+class Method:
+    """One row of a table: a sampler and what is done to its noise or to its network's predictions."""
+
+    sampler: str
+    rule: Mapping[str, Any] = field(default_factory=dict)
+    prediction: str = "as it is"
+    named: Mapping[str, Any] = field(default_factory=dict)
+    filt: Mapping[str, Any] | None = None
+
+    def cell(self, name: str, base: Plan) -> Cell:
+        """It, under a name and in all else as `base`."""
+        plan = replace(
+            base, sampler=self.sampler, prediction=self.prediction, named={**base.named, **self.named}, filt=self.filt
+        )
+        return Cell(name, plan, self.rule)
+
+
+def _best(among: str, **given: Any) -> dict[str, Any]:
+    return {"rule": "best", "among": among, **given}
+
+
+# The papers' own ground is "reverse" and "pc".
+SCOREBOARD: dict[str, Method] = {
+    "reverse diffusion": Method("reverse"),
+    "predictor-corrector": Method("pc"),
+    "VE ancestral": Method("ancestral"),
+    "Heun": Method("heun"),
+    "DDIM": Method("ddim"),
+    "DPM-Solver++(2M)": Method("dpmpp_2m"),
+    "Analytic-DDPM": Method("analytic"),
+    "Analytic-DDPM by frequency": Method("spectral"),
+    "VE ancestral, predictions corrected": Method("ancestral", prediction="by frequency"),
+    "VE ancestral, predictions scaled": Method("ancestral", prediction="scaled"),
+    "DDIM, predictions corrected": Method("ddim", prediction="by frequency"),
+    "DPM-Solver++(2M), predictions corrected": Method("dpmpp_2m", prediction="by frequency"),
+    "DPM-Solver++(2M), predictions scaled": Method("dpmpp_2m", prediction="scaled"),
+    "reverse diffusion, best scalar": Method("reverse", _best("scalar")),
+    "reverse diffusion, best TDAS": Method("reverse", _best("tdas")),
+    "reverse diffusion, TDAS automatic": Method("reverse", {"rule": "tdas_auto"}),
+    "reverse diffusion, gamma^(-1/2)": Method("reverse", {"rule": "gamma"}),
+    "predictor-corrector, best TDAS": Method("pc", _best("tdas")),
+    "predictor-corrector, TDAS automatic": Method("pc", {"rule": "tdas_auto"}),
+    "predictor-corrector, best PDS": Method("pc", _best("pds_data", drift=True)),
+    "predictor-corrector, best scalar": Method("pc", _best("scalar")),
+}
+
+# From 200 calls on: what the papers run, what a filter makes of it, and what one would use instead.
+LONG_RUNS = {
+    name: SCOREBOARD[name]
+    for name in (
+        *("reverse diffusion", "predictor-corrector", "VE ancestral", "DPM-Solver++(2M)"),
+        *("reverse diffusion, best TDAS", "predictor-corrector, best TDAS"),
+    )
+}
+
+_DDIM = {"eta": 0.0}
+NATIVE_VP: dict[str, Method] = {
+    "DDIM": Method("ddim"),
+    "DPM-Solver++(2M)": Method("dpmpp_2m"),
+    "DDPM, large variance": Method("ddpm_large"),
+    "Analytic-DDPM": Method("analytic"),
+    "Analytic-DDIM": Method("analytic", named=_DDIM),
+    "Analytic-DDIM, best TDAS": Method("analytic", _best("tdas_vp"), named=_DDIM),
+    "Analytic-DDIM, best scalar": Method("analytic", _best("scalar_vp"), named=_DDIM),
+    "Analytic-DDIM, TDAS automatic": Method("analytic", {"rule": "tdas_auto", "quantiles": [0.25, 0.1]}, named=_DDIM),
+    "DDPM with moves": Method("ddpm_moves"),
+    "DDPM with moves, best PDS": Method("ddpm_moves", _best("pds_data", drift=True, where=["corrector"])),
+}
+
+PLACES: dict[str, list[str]] = {
+    "at the start": ["prior"],
+    "on injected noise": ["predictor", "corrector"],
+    "everywhere": ["prior", "predictor", "corrector"],
+}
+PLACED: dict[str, Method] = {
+    "no filter": Method("pc"),
+    **{f"TDAS {place}": Method("pc", _best("tdas", where=where)) for place, where in PLACES.items()},
+    **{
+        f"PDS in the {place}": Method("pc", _best("pds_data", drift=True, where=[place]))
+        for place in ("predictor", "corrector")
+    },
+}
+
+_SPACE = {"space": "tdas"}
+WITH_SPACE: dict[str, Method] = {
+    "predictor-corrector": Method("pc"),
+    "best TDAS, frequencies": Method("pc", _best("tdas")),
+    "best TDAS, frequencies and pixels": Method("pc", _best("tdas", **_SPACE)),
+    "best scalar": Method("pc", _best("scalar")),
+    "best scalar and pixels": Method("pc", _best("scalar", **_SPACE)),
+}
+
+LANGEVIN: dict[str, Method] = {
+    "annealed Langevin, best step": Method("langevin", _best("langevin_step")),
+    "annealed Langevin, best PDS and step": Method("langevin", _best("langevin_pds")),
+}
+
+GAINS = ((1.0, 0.9), (0.9, 0.8), (0.8, 0.7), (0.7, 0.6), (0.6, 0.5), (0.5, 0.4), (0.4, 0.3))
+"""TDAS' Fig. 10: pairs of lambda."""
+RADII = ((0.9, 1.0), (0.8, 0.7), (0.7, 0.6), (0.6, 0.5), (0.5, 0.4), (0.4, 0.3), (0.3, 0.2))
+"""TDAS' Fig. 11: pairs of r, as printed; the first and the others are in another order."""
+
+
+def table(
+    network: str,
+    methods: Mapping[str, Method],
+    nfes: Iterable[int] = NFE,
+    seeds: Iterable[int] = SEEDS,
+    count: int = COUNT,
+    *,
+    smoke: bool = False,
+) -> list[Cell]:
+    """Every method on one network at equal network calls.
 
     Parameters
     ----------
     network : str
+    methods : mapping of name to Method
+    nfes, seeds : iterable of int
+    count : int
+        Images per cell.
     smoke : bool
         One small cell of every kind.
-    large : bool
-        10,000 images and up to 1000 calls, for a GPU.
 
     Notes
     -----
-    Source: TDAS-11, PDS-9.
+    Source: TDAS-8, TDAS-10, TDAS-11, PDS-9, PDS-11.
     """
-    nfes, seeds, count = ((4,), (0,), 8) if smoke else (NFE, SEEDS, COUNT)
-    if large:
-        nfes, count = (*NFE, 200, 500, 1000), 10 * COUNT
-    cells = []
-    for nfe in nfes:
-        for seed in seeds:
-            base = Plan(network, nfe=nfe, count=count, seed=seed, half=not smoke)
-            for method, sampler in PLAIN.items():
-                cells.append(Cell(method, replace(base, sampler=sampler)))
-            for method, (sampler, how) in CORRECTED.items():
-                cells.append(Cell(method, replace(base, sampler=sampler, prediction=how)))
-            for method, (sampler, rule) in FILTERED.items():
-                cells.append(Cell(method, replace(base, sampler=sampler), rule))
-    return cells
+    if smoke:
+        nfes, seeds, count = (4,), (0,), 8
+    card = checkpoints.card(network)
+    base = replace(gates.asked(card), half=not smoke)
+    return [
+        method.cell(name, replace(base, nfe=nfe, seed=seed, count=count))
+        for nfe in nfes
+        for seed in seeds
+        for name, method in methods.items()
+    ]
+
+
+def moves(network: str, per_level: int, *, smoke: bool = False) -> list[Cell]:
+    """Annealed Langevin dynamics with few moves per level; its step, or its step and preconditioner, are chosen.
+
+    Notes
+    -----
+    Source: PDS-9, Table 1.
+    """
+    asked = gates.asked(checkpoints.card(network))
+    per_level = 2 if smoke else per_level
+    calls = per_level * len(checkpoints.card(network)["predicts"]["sigmas"]) + bool(asked.named.get("denoise", True))
+    named = {**asked.named, "per_level": per_level}
+    named.pop("eps", None)  # chosen
+    base = replace(asked, nfe=calls, named=named, count=8 if smoke else FEW, half=not smoke)
+    return [
+        method.cell(name, replace(base, seed=seed))
+        for seed in (SEEDS[:1] if smoke else SEEDS)
+        for name, method in LANGEVIN.items()
+    ]
+
+
+def sensitivity(network: str, nfe: int = 20, *, smoke: bool = False) -> list[Cell]:
+    """TDAS' filter over pairs of gains and pairs of radii, and no filter.
+
+    Notes
+    -----
+    Source: TDAS-11, Figs 10 and 11.
+    """
+    methods = {
+        f"λ {lam[0]:g}, {lam[1]:g}; r {r[0]:g}, {r[1]:g}": Method(
+            "reverse", filt={"kind": "tdas", "lam": list(lam), "r": sorted(r)}
+        )
+        for lam in GAINS
+        for r in RADII
+    }
+    methods["no filter"] = Method("reverse")
+    return table(network, methods, (nfe,), (0,), FEW, smoke=smoke)
 
 
 NETWORKS = ("digits", "mnist", "fashion", "cifar10", "faces")
 GRIDS: dict[str, Callable[..., list[Cell]]] = {
-    f"scoreboard-{network}{'-large' if large else ''}": partial(scoreboard, network, large=large)
-    for network in NETWORKS
-    for large in (False, True)
+    **{f"scoreboard-{name}": partial(table, name, SCOREBOARD) for name in NETWORKS},
+    **{f"long-{name}": partial(table, name, LONG_RUNS, LONG, (0,), FEW) for name in ("mnist", "cifar10")},
+    **{
+        f"scoreboard-{name}-large": partial(table, name, SCOREBOARD, (*NFE, *LONG), count=10 * COUNT)
+        for name in NETWORKS
+    },
+    "native-vp": partial(table, "fashion-vp", NATIVE_VP),
+    "places-mnist": partial(table, "mnist", PLACED, (20,)),
+    "space-faces": partial(table, "faces", WITH_SPACE, (20, 50), count=FEW),
+    "sensitivity-mnist": partial(sensitivity, "mnist"),
+    "moves-mnist-ncsn": partial(moves, "mnist-ncsn", 20),
+    "moves-mnist-ncsnv2": partial(moves, "mnist-ncsnv2", 1),
 }
 
 

@@ -25,14 +25,20 @@ from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import filtering, onestep, prediction
 from fewsteps.experiments.prediction import Matching
 from fewsteps.parameters import integer
-from fewsteps.schedules import VE, Schedule
-from fewsteps.theory import RIVALS, steps_for
+from fewsteps.schedules import VE, Schedule, VPLinear
+from fewsteps.theory import RIVALS
 from fewsteps.theory.rivals import Rival
 from fewsteps.trained import Trained
 
 SHARD = 256
 MOST_SEED = 2**40  # so that every shard's own seed fits
 GRIDS = {"geometric": schedules.geometric, "karras": schedules.karras, "uniform": schedules.uniform}
+SAMPLERS = RIVALS | {
+    # PDS' section 7: a Langevin move before every step of DDPM.
+    "ddpm_moves": Rival(
+        "DDPM with Langevin moves", samplers.predictor_corrector, VPLinear, {"predictor": "ddpm"}, per_step=2
+    ),
+}
 FAR = 100.0  # a state this many times larger than noisy data can be is no sample any more
 USUAL = {
     "langevin": "eps, the step of its moves, is usually too large: langevin_eps gives one for short runs",
@@ -49,7 +55,7 @@ class Plan:
     ----------
     checkpoint : str
     sampler : str
-        A key of ``fewsteps.theory.RIVALS``.
+        A key of `SAMPLERS`.
     nfe : int
         Network calls per image; the sampler takes as many steps as they pay for.
     grid : {"karras", "geometric", "uniform"}
@@ -85,8 +91,8 @@ class Plan:
     prediction: str = "as it is"
 
     def __post_init__(self) -> None:
-        if self.sampler not in RIVALS:
-            raise ParameterError(f"sampler must be one of {', '.join(RIVALS)}, not {self.sampler!r}.")
+        if self.sampler not in SAMPLERS:
+            raise ParameterError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
         if self.start not in ("prior", "uniform"):
             raise ParameterError(f"start must be prior or uniform, not {self.start!r}.")
         if self.grid not in GRIDS:
@@ -108,7 +114,7 @@ class Plan:
     @property
     def rival(self) -> Rival:
         """The sampler and the process that it runs on."""
-        return RIVALS[self.sampler]
+        return SAMPLERS[self.sampler]
 
     def described(self) -> dict[str, Any]:
         """What a result records."""
@@ -268,7 +274,7 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
     if gains is not None:
         denoiser = Corrected(denoiser, gains, prediction.ideal(model, schedule).around)
     noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
-    steps = steps_for(plan.sampler, plan.nfe)
+    steps = plan.rival.steps(plan.nfe)
     named = {**plan.rival.named, **plan.named}
     if plan.sampler == "langevin":
         calls = plan.nfe - bool(named.get("denoise", True))
@@ -325,14 +331,14 @@ def _schedule(model: Trained, plan: Plan) -> Schedule:
         if family is not VE:
             raise ParameterError(
                 f"{model.name} knows the score of a VE process: of the samplers "
-                f"{', '.join(key for key, rival in RIVALS.items() if rival.family is VE)} can run on it."
+                f"{', '.join(key for key, rival in SAMPLERS.items() if rival.family is VE)} can run on it."
             )
         levels = model.card["predicts"]["sigmas"]
         return VE(levels[-1], levels[0])
     if model.predicts == "eps" and family is VE:
         raise ParameterError(
             f"{model.name} predicts the noise of a VP process: of the samplers "
-            f"{', '.join(key for key, rival in RIVALS.items() if rival.family is not VE)} can run on it."
+            f"{', '.join(key for key, rival in SAMPLERS.items() if rival.family is not VE)} can run on it."
         )
     return family()
 

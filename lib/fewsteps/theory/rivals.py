@@ -40,6 +40,14 @@ class Rival:
     per_step: int = 1
     extra: int = 0
 
+    def calls(self, steps: int) -> int:
+        """Network calls of that many steps; a step of Langevin is a whole level."""
+        return self.per_step * integer("steps", steps, least=1) + self.extra
+
+    def steps(self, nfe: int) -> int:
+        """Most steps that `nfe` network calls pay for, at least one."""
+        return max(1, (integer("nfe", nfe, least=1) - self.extra) // self.per_step)
+
 
 RIVALS: dict[str, Rival] = {
     "reverse": Rival("VE reverse diffusion", samplers.predictor_corrector, VE, {"corrections": 0}),
@@ -63,8 +71,7 @@ def calls_of(key: str, steps: int) -> int:
     ParameterError
         If the sampler is unknown.
     """
-    rival = _rival(key)
-    return rival.per_step * integer("steps", steps, least=1) + rival.extra
+    return _rival(key).calls(steps)
 
 
 def steps_for(key: str, nfe: int) -> int:
@@ -75,8 +82,7 @@ def steps_for(key: str, nfe: int) -> int:
     ParameterError
         If the sampler is unknown.
     """
-    rival = _rival(key)
-    return max(1, (integer("nfe", nfe, least=1) - rival.extra) // rival.per_step)
+    return _rival(key).steps(nfe)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ RECIPES: dict[str, Recipe] = {
             data="lfw",
             size=64,
             network=unet(3, 64, patch=4, **_WIDE),
-            objective=_structure,
+            objective=edm,  # with _structure's law their noise was never quite taken away
             flip=True,
         ),
         Recipe(
