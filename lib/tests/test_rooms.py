@@ -45,7 +45,7 @@ ROOMS: dict[str, set[str] | None] = {
     "export": {"trained", "networks", "checkpoints", "denoisers", "schedules", "transforms", "spectra"},
     "experiments": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
-        *("training", "losses", "networks", "checkpoints", "trained", "data", "metrics", "figures"),
+        *("training", "losses", "networks", "checkpoints", "trained", "data", "metrics", "figures", "results"),
     },
     "results": set(),  # reads the tables in data/results
     "figures": set(),  # draws the tensors it is given

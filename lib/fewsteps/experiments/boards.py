@@ -1,0 +1,157 @@
+"""The tables of `fewsteps sweep` as the chapters read them: means over seeds, their intervals, and who is apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fewsteps import results
+from fewsteps.errors import DataError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method at one budget.
+
+    Attributes
+    ----------
+    method : str
+    nfe : int
+        Network calls that were allowed.
+    calls : int
+        That were made.
+    value, low, high : float
+        Mean over seeds and its 95 % interval. Every seed's own interval is from resampling its images; seeds are
+        independent, so the mean's is narrower by the root of their number.
+    floor : float
+        What real images measure.
+    seeds, count : int
+        How many, and images for each.
+    filt : mapping or None
+        The filter, where there was one.
+    """
+
+    method: str
+    nfe: int
+    calls: int
+    value: float
+    low: float
+    high: float
+    floor: float
+    seeds: int
+    count: int
+    filt: Any = None
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+
+def read(table: str, metric: str = "FD", methods: Iterable[str] | None = None) -> list[Entry]:
+    """What a table says, by method and budget.
+
+    Parameters
+    ----------
+    table : str
+        In ``data/results``.
+    metric : str
+        A metric of :mod:`fewsteps.experiments.evaluation`; "FD" is the Fréchet distance to the training images in the
+        first feature network.
+    methods : iterable of str, optional
+        In this order; default all, in that of the table.
+
+    Raises
+    ------
+    DataError
+        If the table is not there, or holds no such metric.
+    """
+    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in results.read(table)["rows"]:
+        if row["method"] != "choice":
+            found.setdefault((row["method"], row["plan"]["nfe"]), []).append(row)
+    known = list(dict.fromkeys(method for method, _ in found))
+    wanted = known if methods is None else [method for method in methods if method in known]
+    return [
+        _entry(method, nfe, found[method, nfe], metric)
+        for method in wanted
+        for nfe in sorted(nfe for name, nfe in found if name == method)
+    ]
+
+
+def _entry(method: str, nfe: int, rows: list[dict[str, Any]], metric: str) -> Entry:
+    values = []
+    for row in rows:
+        measured = [m for m in row["rows"] if m["metric"] == metric or (metric == "FD" and m is row["rows"][0])]
+        if not measured:
+            raise DataError(f"the table holds no {metric}: there are {', '.join(m['metric'] for m in row['rows'])}.")
+        values.append(measured[0])
+    mean = sum(m["value"] for m in values) / len(values)
+    # An interval of a distance is cut at 0, so its wider half is the honest one.
+    halves = [max(m["high"] - m["value"], m["value"] - m["low"]) for m in values]
+    half = math.sqrt(sum(h**2 for h in halves)) / len(values)
+    first = rows[0]
+    return Entry(
+        method,
+        nfe,
+        first["nfe"],
+        mean,
+        mean - half,
+        mean + half,
+        values[0]["floor"],
+        len(rows),
+        first["count"],
+        first["plan"]["filt"],
+    )
+
+
+def apart(one: Entry, other: Entry) -> int:
+    """-1 if `one` is smaller, 1 if it is larger, 0 if the interval of their difference holds 0.
+
+    Both intervals are of independent samples, so that of the difference is the root of the sum of their squares.
+    """
+    difference = one.value - other.value
+    return 0 if abs(difference) <= math.hypot(one.half, other.half) else int(math.copysign(1, difference))
+
+
+def verdicts(table: str, method: str, against: Iterable[str], metric: str = "FD") -> list[tuple[int, str, float, int]]:
+    """A method against others at equal network calls.
+
+    Returns
+    -------
+    list of (nfe, other, ratio of distances, apart)
+    """
+    entries = {(entry.method, entry.nfe): entry for entry in read(table, metric)}
+    return [
+        (nfe, other, entry.value / entries[other, nfe].value, apart(entry, entries[other, nfe]))
+        for (name, nfe), entry in entries.items()
+        if name == method
+        for other in against
+        if (other, nfe) in entries
+    ]
+
+
+def lines(table: str, methods: Iterable[str] | None = None, metric: str = "FD") -> tuple[list[str], list[list[str]]]:
+    """A table to print: a row per method, a column per budget, every number with half its interval.
+
+    Returns
+    -------
+    columns : list of str
+    rows : list of list of str
+    """
+    entries = read(table, metric, methods)
+    budgets = sorted({entry.nfe for entry in entries})
+    by = {(entry.method, entry.nfe): entry for entry in entries}
+    rows = []
+    for method in dict.fromkeys(entry.method for entry in entries):
+        cells = [by.get((method, nfe)) for nfe in budgets]
+        rows.append([method, *("" if e is None else f"{e.value:.3g} ± {e.half:.1g}" for e in cells)])
+    return ["method", *(f"{nfe} calls" for nfe in budgets)], rows
+
+
+def missing(table: str, methods: Iterable[str]) -> list[str]:
+    """Methods that the table has no row of yet."""
+    known = {row["method"] for row in results.read(table)["rows"]}
+    return [method for method in methods if method not in known]

@@ -1,0 +1,75 @@
+"""Tables as the chapters read them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fewsteps import errors, results
+from fewsteps.experiments import boards
+
+
+def row(method, nfe, seed, value, half=0.3):
+    measured = {"metric": "FD-x", "value": value, "low": max(0.0, value - half), "high": value + half, "floor": 0.1}
+    return {
+        "key": f"{method}{nfe}{seed}",
+        "method": method,
+        "plan": {"nfe": nfe, "seed": seed, "filt": None},
+        "nfe": nfe - nfe % 2,
+        "count": 1000,
+        "rows": [measured, {**measured, "metric": "precision", "value": 0.5, "low": 0.4, "high": 0.6}],
+    }
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    def write(rows):
+        (tmp_path / "t.json").write_text(json.dumps({"made_by": "here", "rows": rows}))
+        monkeypatch.setattr(results, "FOLDER", tmp_path)
+        return "t"
+
+    return write
+
+
+def test_means_and_intervals_over_seeds(table):
+    """TDAS-11: three independent seeds narrow the interval by the root of three; a choice is no row."""
+    name = table(
+        [row("b", 20, seed, value) for seed, value in enumerate((1.0, 1.2, 1.4))] + [row("choice", 20, 9, 7.0)]
+    )
+    [entry] = boards.read(name)
+    assert (entry.method, entry.nfe, entry.seeds, entry.count) == ("b", 20, 3, 1000)
+    assert entry.value == pytest.approx(1.2) and entry.half == pytest.approx(0.3 / 3**0.5)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says(table):
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        [entry] = boards.read(table([row("b", 20, seed, 5 + rng.normal() * 0.3 / 1.96) for seed in range(3)]))
+        held += entry.low <= 5 <= entry.high
+    assert 0.91 < held / 300 < 0.985
+
+
+def test_a_cut_interval_is_not_taken_for_a_narrow_one(table):
+    [entry] = boards.read(table([row("b", 20, 0, 0.05)]))
+    assert entry.half == pytest.approx(0.3)
+
+
+def test_who_is_apart(table):
+    """PDS-9: a verdict is drawn where the interval of the difference leaves out 0, and nowhere else."""
+    rows = [row("a", nfe, s, v) for nfe, v in ((10, 1.0), (20, 1.0), (50, 3.0)) for s in range(3)]
+    rows += [row("b", nfe, s, v) for nfe, v in ((10, 2.0), (20, 1.2), (50, 1.0), (100, 1.0)) for s in range(3)]
+    found = boards.verdicts(table(rows), "a", ["b", "c"])
+    assert [(nfe, sign) for nfe, _, _, sign in found] == [(10, -1), (20, 0), (50, 1)]
+    assert found[0][2] == pytest.approx(0.5)
+
+
+def test_printed(table):
+    name = table([row("b", 10, 0, 2.0), row("a", 10, 0, 1.234), row("a", 20, 0, 0.5)])
+    columns, rows = boards.lines(name, ["a", "b", "c"])
+    assert columns == ["method", "10 calls", "20 calls"]
+    assert rows == [["a", "1.23 ± 0.3", "0.5 ± 0.3"], ["b", "2 ± 0.3", ""]]
+    assert boards.missing(name, ["a", "c"]) == ["c"]
+    assert boards.read(name, "precision")[0].value == 0.5
+    with pytest.raises(errors.DataError, match="holds no speed: there are FD-x, precision"):
+        boards.read(name, "speed")
