@@ -104,6 +104,21 @@ class TestSampling:
             sample(plan)
 
     @pytest.mark.parametrize(
+        ("filt", "words"),
+        [
+            ({"kind": "scalar", "lam": 4.0, "drift": True}, "step 2 of 10 .*gains closer to 1"),
+            (
+                {"kind": "scalar", "lam": 1.1, "drift": True, "solenoid": {"kind": "S1", "omega": 1000.0}},
+                "omega = 1000 is usually too large.*largest_omega",
+            ),
+        ],
+    )
+    def test_a_filter_that_makes_it_diverge_is_named(self, filt, words):
+        """PDS-7, PDS-3: what is multiplied into the score can be too much for an explicit step."""
+        with pytest.raises(errors.ShapeError, match=words):
+            sample(Plan("digits", sampler="reverse", nfe=10, count=4, filt=filt))
+
+    @pytest.mark.parametrize(
         ("given", "words"),
         [
             ({"sampler": "euler"}, "sampler must be one of reverse, ancestral"),

@@ -320,6 +320,14 @@ def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> sa
 
 
 def _usual(plan: Plan) -> str:
+    filt = plan.filt or {}
+    if filt.get("solenoid"):
+        return (
+            f"omega = {filt['solenoid']['omega']:g} is usually too large: an explicit step bears little more than 1, "
+            "filters.largest_omega says how much"
+        )
+    if filt.get("drift"):
+        return "a filter that multiplies the score by its square usually does that: bring its gains closer to 1"
     return USUAL.get(plan.sampler, "too few steps, or a filter far from 1, usually do that")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import checkpoints, filters, samplers, spectra, trained
+from fewsteps import checkpoints, filters, networks, samplers, spectra, trained
 from fewsteps.denoisers import Gaussian
 from fewsteps.errors import ParameterError
 from fewsteps.experiments import filtering, pixels
@@ -221,13 +221,17 @@ def _ladder(most: int) -> list[int]:
     return sorted({max(2, round(2 * 1.2**k)) for k in range(60) if round(2 * 1.2**k) <= most})
 
 
-def filter_share(name: str, *, batch: int = 16, repeats: int = 5, seed: int = 0) -> dict[str, float]:
+def filter_share(
+    name: str, size: int | None = None, *, batch: int = 16, repeats: int = 5, seed: int = 0
+) -> dict[str, float]:
     """Time of one filtered draw over that of one network call, in one run on one machine.
 
     Parameters
     ----------
     name : str
         A checkpoint.
+    size : int, optional
+        Another size of image, for a network of that description with weights that nobody trained.
     batch, repeats, seed : int
 
     Returns
@@ -240,9 +244,10 @@ def filter_share(name: str, *, batch: int = 16, repeats: int = 5, seed: int = 0)
     Source: TDAS-12, Remark 2.
     """
     model = trained.load(name)
-    size = model.shape[-1]
+    network = model.network if size is None else networks.build(model.card["network"] | {"size": size}).eval()
+    size = size or model.shape[-1]
     filt = filters.tdas((size, size), (0.9, 0.8), (0.4, 0.6))
-    x = samplers.white_noise(seed)((batch, *model.shape))
+    x = samplers.white_noise(seed)((batch, model.shape[0], size, size))
     times = x.new_zeros(batch)
 
     def took(work: Any) -> float:
@@ -255,5 +260,5 @@ def filter_share(name: str, *, batch: int = 16, repeats: int = 5, seed: int = 0)
                 best = min(best, time.perf_counter() - began)
         return 1000 * best
 
-    network, filtered = took(lambda: model.network(x, times)), took(lambda: filt.noise(x))
-    return {"network": network, "filter": filtered, "share": filtered / network}
+    called, filtered = took(lambda: network(x, times)), took(lambda: filt.noise(x))
+    return {"network": called, "filter": filtered, "share": filtered / called}
