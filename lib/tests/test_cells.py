@@ -39,8 +39,8 @@ def test_rows_are_kept_and_not_made_again(tmp_path, monkeypatch):
     plans = [QUICK, replace(QUICK, seed=1)]
     assert fill(Table(path, "here"), [Cell("one", plan) for plan in plans[:1]]) == []
     before = rows(path)
-    made, row = [], cells._row
-    monkeypatch.setattr(cells, "_row", lambda cell, **on: made.append(cell) or row(cell, **on))
+    made, job = [], cells._job
+    monkeypatch.setattr(cells, "_job", lambda cell, *on: made.append(cell) or job(cell, *on))
     assert fill(Table(path, "here"), [Cell("one", plan) for plan in plans]) == []
     assert [cell.plan.seed for cell in made] == [1]
     assert [r for r in rows(path) if r["plan"]["seed"] == 0] == before

@@ -13,7 +13,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument("grid", metavar="GRID", help="a name; an unknown one lists those there are")
     sweep.add_argument("--out", type=Path, metavar="FILE", help="of the rows (default: data/results/GRID.json)")
     sweep.add_argument("--folder", type=Path, metavar="DIR", help="of the checkpoints (default: data/checkpoints)")
-    sweep.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    sweep.add_argument("--workers", type=int, metavar="N", help="processes here (default: one per core)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, as in tcp://host:8786")
+    sweep.add_argument("--retries", type=int, default=0, metavar="N", help="of what failed for no reason of yours")
     sweep.add_argument("--device", default="cpu", metavar="D", help="where images are made (default: cpu)")
     sweep.add_argument("--smoke", action="store_true", help="a few images per cell, to see that all of it runs")
     sweep.add_argument("--only", metavar="TEXT", help="cells whose method, sampler or NFE (nfe=20) this names")
@@ -25,6 +27,7 @@ def run(chosen: argparse.Namespace) -> int:
     from fewsteps import checkpoints, results
     from fewsteps.errors import ParameterError
     from fewsteps.experiments.cells import Table, fill
+    from fewsteps.experiments.engine import engine
     from fewsteps.experiments.grids import grid
     from fewsteps.files import exclusive
     from fewsteps.parameters import integer
@@ -39,9 +42,10 @@ def run(chosen: argparse.Namespace) -> int:
     path = chosen.out or results.FOLDER / f"{chosen.grid}.json"
     with exclusive(path.with_name(f".{path.name}.lock"), "another sweep into this table"):
         table = Table(path, f"fewsteps sweep {chosen.grid}")
-        failed = fill(
-            table, cells, workers=workers, folder=chosen.folder or checkpoints.FOLDER, device=chosen.device,
-            say=lambda sentence: print(sentence, flush=True),
-        )  # fmt: skip
+        with engine(workers, chosen.scheduler, integer("--retries", chosen.retries, least=0)) as where:
+            failed = fill(
+                table, cells, engine=where, folder=chosen.folder or checkpoints.FOLDER, device=chosen.device,
+                say=lambda sentence: print(sentence, flush=True),
+            )  # fmt: skip
     print(f"{len(table.rows)} rows in {path.name}; {len(failed)} cells failed.")
     return 1 if failed else 0

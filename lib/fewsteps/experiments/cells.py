@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fewsteps import checkpoints
 from fewsteps.errors import DataError, UserError
-from fewsteps.experiments import choosing, references
-from fewsteps.experiments.evaluation import evaluate
-from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.experiments import choosing, references, sampling
+from fewsteps.experiments.engine import Engine, Here, Job
+from fewsteps.experiments.evaluation import Observed, evaluate, observe
+from fewsteps.experiments.sampling import SHARD, Plan
 from fewsteps.files import digest, write_atomic
 
 VERSION = 1
 """Raise it when a change alters what a plan's images or metrics are."""
-
-
-Work = Callable[["Cell"], "dict[str, Any] | UserError"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ def fill(
     table: Table,
     cells: Sequence[Cell],
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     folder: Path = checkpoints.FOLDER,
     device: str = "cpu",
     say: Callable[[str], None] | None = None,
@@ -119,24 +113,24 @@ def fill(
     ----------
     table : Table
     cells : sequence of Cell
-    workers : int
-        Processes, each with one thread; 1 stays in this one.
+    engine : Engine, optional
+        Where they are computed; default this process.
     folder : Path
         Of the checkpoints.
     device : str
         Where images are made; what is measured is measured on the CPU.
     say : callable, optional
-        Gets a sentence per row.
+        Gets a sentence per row, with the rate so far and the time that is left at it.
 
     Returns
     -------
     list of str
         A sentence for every cell that failed; the others are made all the same.
     """
-    say = say or (lambda sentence: None)
+    engine, say = engine or Here(), say or (lambda sentence: None)
     searches = {cell.key(folder): cell for c in cells if (cell := c.choice(folder)) is not None}
-    work = partial(_row, folder=folder, device=device)
-    failed = _make(table, searches, work, workers, say)
+    on = {"folder": folder, "device": device}
+    failed = _make(table, searches, engine, say, **on)
     ready: dict[str, Cell] = {}
     for cell in cells:
         search = cell.choice(folder)
@@ -147,23 +141,48 @@ def fill(
         if chosen is not None:
             plan = replace(cell.plan, filt=chosen["filt"], named=chosen.get("named", cell.plan.named))
             ready[cell.key(folder)] = replace(cell, plan=plan)
-    return failed + _make(table, ready, work, workers, say)
+    return failed + _make(table, ready, engine, say, **on)
 
 
-def _make(table: Table, cells: Mapping[str, Cell], work: Work, workers: int, say: Callable[[str], None]) -> list[str]:
+def _make(
+    table: Table, cells: Mapping[str, Cell], engine: Engine, say: Callable[[str], None], *, folder: Path, device: str
+) -> list[str]:
     missing = {key: cell for key, cell in cells.items() if key not in table.rows}
-    failed = []
-    done = 0
-    for key, result in _results(missing, work, workers):
-        done += 1
+    jobs = {key: _job(cell, folder, device) for key, cell in missing.items()}
+    failed, began = [], time.monotonic()
+    cost = {key: _cost(cell) for key, cell in missing.items()}
+    done, spent, total = 0, 0, sum(cost.values())
+    for key, result in engine.run(jobs):
+        done, spent = done + 1, spent + cost[key]
+        rate = spent / (time.monotonic() - began)
+        left = f"{rate:,.0f} network calls/s, {_time((total - spent) / rate)} left"
         name = f"{missing[key].method}, {missing[key].plan.sampler}, {missing[key].plan.nfe} NFE"
-        if isinstance(result, UserError):
-            failed.append(f"{name}: {result}")
+        if isinstance(result, BaseException):
+            if not isinstance(result, Exception):
+                raise result
+            kind = "" if isinstance(result, UserError) else f"{type(result).__name__}: "
+            failed.append(f"{name}: {kind}{result}")
             say(f"{done} of {len(missing)}: {failed[-1]}")
             continue
         table.add({"key": key, **result})
-        say(f"{done} of {len(missing)}: {name}, {result['seconds']:.0f} s, {_brief(result)}")
+        say(f"{done} of {len(missing)}: {name}, {result['seconds']:.0f} s, {_brief(result)}; {left}")
     return failed
+
+
+def _cost(cell: Cell) -> int:
+    """Network calls that a cell takes, about."""
+    images = cell.plan.count
+    if cell.method == "choice":
+        images = {
+            "best": choosing.TRIED * len(choosing.FAMILIES.get(cell.rule.get("among", ""), "x")),
+            "gamma": choosing.GAMMA,
+        }.get(cell.rule["rule"], choosing.STATISTICS)
+    return images * cell.plan.nfe
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _brief(result: Mapping[str, Any]) -> str:
@@ -172,34 +191,44 @@ def _brief(result: Mapping[str, Any]) -> str:
     return json.dumps(result["filt"])[:80]
 
 
-def _results(cells: Mapping[str, Cell], work: Work, workers: int) -> Iterable[tuple[str, dict[str, Any] | UserError]]:
-    if workers == 1:
-        for key, cell in cells.items():
-            yield key, work(cell)
-        return
-    waiting = list(cells.items())
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        running: dict[Future, str] = {}
-        while waiting or running:
-            while waiting and len(running) < workers:
-                key, cell = waiting.pop(0)
-                running[pool.submit(work, cell)] = key
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+def _job(cell: Cell, folder: Path, device: str) -> Job:
+    """A search as one piece; a measured cell as its shards, whose statistics are merged."""
+    if cell.method == "choice":
+        return Job([], partial(_chosen, cell, folder, device))
+    shards = [partial(_shard, cell.plan, folder, device, index) for index in range(len(cell.plan.shards))]
+    return Job(shards, partial(_row, cell, folder, device))
 
 
-def _row(cell: Cell, *, folder: Path, device: str) -> dict[str, Any] | UserError:
-    """What a cell comes to; an error that a user can understand is a result, and others stop the sweep."""
+def _chosen(cell: Cell, folder: Path, device: str, parts: list[Any]) -> dict[str, Any]:
+    began = time.monotonic()
+    said = choosing.choose(cell.rule, cell.plan, folder, device)
+    return _described(cell, device, time.monotonic() - began) | said | {"rule": dict(cell.rule)}
+
+
+def _shard(plan: Plan, folder: Path, device: str, index: int) -> tuple[Observed, float] | UserError:
+    """What is measured of one shard, and the seconds it took; a user's error is a result, so that none tries again."""
     began = time.monotonic()
     try:
-        if cell.method == "choice":
-            said = choosing.choose(cell.rule, cell.plan, folder, device)
-            said["rule"] = dict(cell.rule)
-        else:
-            drawn = sample(cell.plan, folder, device=device)
-            said = evaluate(cell.plan, [drawn], [cell.plan.seed], folder=folder)
-            said.pop("plan")
+        seen = observe(plan, sampling.shard(plan, folder, SHARD, device, index), folder=folder)
     except UserError as error:
         return error
-    seconds = round(time.monotonic() - began, 1)
-    return {"method": cell.method, "plan": cell.plan.described(), **said, "device": device, "seconds": seconds}
+    return seen, time.monotonic() - began
+
+
+def _row(cell: Cell, folder: Path, device: str, parts: list[Any]) -> dict[str, Any] | UserError:
+    began = time.monotonic()
+    for part in parts:
+        if isinstance(part, UserError):
+            return part
+    said = evaluate(cell.plan, [seen for seen, _ in parts], [cell.plan.seed], folder=folder)
+    said.pop("plan")
+    return _described(cell, device, sum(seconds for _, seconds in parts) + time.monotonic() - began) | said
+
+
+def _described(cell: Cell, device: str, seconds: float) -> dict[str, Any]:
+    return {
+        "method": cell.method,
+        "plan": cell.plan.described(),
+        "device": device,
+        "seconds": round(seconds, 1),
+    }

@@ -1,9 +1,14 @@
-"""From sampled images to rows of numbers, each with its extractor, counts, seeds, interval, reference and floor."""
+"""From sampled images to rows of numbers, each with its extractor, counts, seeds, interval, reference and floor.
+
+In two stages, so that images can be made anywhere: :func:`observe` turns images into what is measured on, a few hundred
+bytes per image, parts of which merge in their order; :func:`evaluate` turns that into rows.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +27,92 @@ SURE = 0.9
 NEIGHBOURS = 1000  # samples whose manifold is compared: precision and recall depend on the count, so it is fixed
 
 
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is kept of images that were sampled.
+
+    Attributes
+    ----------
+    features : dict of str to Tensor, shape (N, d)
+        By feature network, in half precision, as the references keep them.
+    logits : dict of str to Tensor, shape (N, classes)
+        Of those feature networks that classify.
+    power : float64 Tensor, shape (N, rings)
+        Radial spectrum of every image.
+    nfe : int
+        Network calls per image.
+    """
+
+    features: dict[str, Tensor]
+    logits: dict[str, Tensor]
+    power: Tensor
+    nfe: int
+
+    def __len__(self) -> int:
+        return len(self.power)
+
+
+def observe(
+    plan: Plan,
+    drawn: Drawn,
+    *,
+    folder: Path = checkpoints.FOLDER,
+    reference_folder: Path = references.FOLDER,
+) -> Observed:
+    """What every feature network with a reference makes of images.
+
+    Raises
+    ------
+    DataError
+        If there is no reference for these images.
+    """
+    features, logits = {}, {}
+    for name, where, _ in _known(plan, folder, reference_folder):
+        extractor = references.feature_network(name, where)
+        # The reference keeps its features in half precision; so do the samples, or rounding would tell the two apart.
+        features[name] = metrics.features(extractor, drawn.images).half()
+        if extractor.logits is not None:
+            logits[name] = metrics.logits(extractor, drawn.images)
+    power = torch.stack([spectra.radial_power(image) for image in drawn.images.double()])
+    return Observed(features, logits, power, drawn.nfe)
+
+
+def merge(parts: Sequence[Observed]) -> Observed:
+    """All of them, in their order."""
+    first = parts[0]
+    return Observed(
+        {name: torch.cat([part.features[name] for part in parts]) for name in first.features},
+        {name: torch.cat([part.logits[name] for part in parts]) for name in first.logits},
+        torch.cat([part.power for part in parts]),
+        first.nfe,
+    )
+
+
+def _known(plan: Plan, folder: Path, reference_folder: Path) -> list[tuple[str, Path, Reference]]:
+    """Feature networks with a reference for a plan's images, where their weights lie, and the reference."""
+    source = checkpoints.card(plan.checkpoint, folder)["data"]
+    known = references.networks_for(source["name"], source["size"], reference_folder)
+    if not known:
+        raise DataError(
+            f"there is no reference for {source['name']} at {source['size']} px: python tools/measure_statistics.py "
+            "makes one where the data set and a classifier of it are at hand."
+        )
+    found = []
+    for name in known:
+        where = folder if name in checkpoints.names(folder) else checkpoints.FOLDER
+        reference = references.read(source["name"], source["size"], name, reference_folder)
+        if reference.said["network"] != references.fingerprint(name, where):
+            raise DataError(
+                f"the statistics of {source['name']} were taken with other weights of {name}: "
+                f"python tools/measure_statistics.py {name} takes them again."
+            )
+        found.append((name, where, reference))
+    return found
+
+
 def evaluate(
     plan: Plan,
-    drawn: Sequence[Drawn],
+    drawn: Sequence[Drawn | Observed],
     seeds: Sequence[int],
     *,
     folder: Path = checkpoints.FOLDER,
@@ -35,8 +123,8 @@ def evaluate(
     Parameters
     ----------
     plan : Plan
-    drawn : sequence of Drawn
-        One per seed.
+    drawn : sequence of Drawn or Observed
+        Images, or what was kept of them; all seeds one after the other.
     seeds : sequence of int
     folder, reference_folder : Path
         Of checkpoints and references.
@@ -53,37 +141,24 @@ def evaluate(
     DataError
         If there is no reference for these images.
     """
-    source = checkpoints.card(plan.checkpoint, folder)["data"]
-    known = references.networks_for(source["name"], source["size"], reference_folder)
-    if not known:
-        raise DataError(
-            f"there is no reference for {source['name']} at {source['size']} px: python tools/measure_statistics.py "
-            "makes one where the data set and a classifier of it are at hand."
-        )
-    images = torch.cat([part.images for part in drawn])
+    on = {"folder": folder, "reference_folder": reference_folder}
+    seen = merge([part if isinstance(part, Observed) else observe(plan, part, **on) for part in drawn])
     said: list[Number] = []
     shares: dict[str, list[float]] = {}
-    for name in known:
-        where = folder if name in checkpoints.names(folder) else checkpoints.FOLDER
-        reference = references.read(source["name"], source["size"], name, reference_folder)
-        if reference.said["network"] != references.fingerprint(name, where):
-            raise DataError(
-                f"the statistics of {source['name']} were taken with other weights of {name}: "
-                f"python tools/measure_statistics.py {name} takes them again."
-            )
+    for place, (name, where, reference) in enumerate(_known(plan, **on)):
         extractor = references.feature_network(name, where)
-        ledger = _Ledger(extractor.name, extractor.resize, (min(seeds), max(seeds)), len(images), reference)
-        ledger.features(extractor, images)
-        if extractor.logits is not None and "real" in reference.said:
-            shares[extractor.name] = ledger.scores(metrics.logits(extractor, images))
-        if name == known[0]:
-            ledger.spectrum(images)
+        ledger = _Ledger(extractor.name, extractor.resize, (min(seeds), max(seeds)), len(seen), reference)
+        ledger.features(extractor, seen.features[name].float())
+        if name in seen.logits and "real" in reference.said:
+            shares[extractor.name] = ledger.scores(seen.logits[name])
+        if place == 0:
+            ledger.spectrum(seen.power)
         said += ledger.numbers
     rows = [number.row() for number in said]
     for row in rows:
         if row["metric"] == "confident":
             row["classes"] = shares[row["extractor"]]
-    return {"plan": plan.described(), "nfe": drawn[0].nfe, "count": len(images), "rows": rows}
+    return {"plan": plan.described(), "nfe": seen.nfe, "count": len(seen), "rows": rows}
 
 
 class _Ledger:
@@ -126,10 +201,8 @@ class _Ledger:
             )
         )
 
-    def features(self, extractor: Extractor, images: Tensor) -> None:
+    def features(self, extractor: Extractor, vectors: Tensor) -> None:
         """Distances, precision and recall."""
-        # The reference keeps its features in half precision; so do the samples, or rounding would tell the two apart.
-        vectors = metrics.features(extractor, images).half().float()
         near, far = self.reference.train_features, self.reference.test_features
         for suffix, against, real in (("", self.reference.train, far), (" (test)", self.reference.test, near)):
             found = metrics.frechet_interval(vectors, against, generator=self.generator, draws=100)
@@ -180,14 +253,14 @@ class _Ledger:
         self.enter("confident", found["confident"], ends, real["confident"], count, **about)
         return found["classes"]
 
-    def spectrum(self, images: Tensor) -> None:
+    def spectrum(self, powers: Tensor) -> None:
         """Mean absolute log ratio of power to that of the training images, below and above half the band."""
 
         def error(power: Tensor) -> Tensor:
             return (power / self.reference.train_spectrum).log().abs()
 
-        ours, real = error(spectra.radial_power(images.double())), error(self.reference.test_spectrum)
-        each = torch.stack([error(spectra.radial_power(part)) for part in images.double().chunk(10)])
+        ours, real = error(powers.mean(0)), error(self.reference.test_spectrum)
+        each = torch.stack([error(part.mean(0)) for part in powers.chunk(10)])
         middle = len(ours) // 2
         for name, band in (("low", slice(1, middle)), ("high", slice(middle, None))):
             value = float(ours[band].mean())

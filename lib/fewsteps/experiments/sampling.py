@@ -164,7 +164,7 @@ def sample(
     """
     integer("workers", workers, least=1)
     integer("batch", batch, least=1)
-    work = partial(_shard, plan, folder, batch, str(device))
+    work = partial(shard, plan, folder, batch, str(device))
     parts = []
     for part in _run(work, len(plan.shards), workers):
         parts.append(part)
@@ -190,8 +190,16 @@ def _run(work: Callable[[int], Drawn], count: int, workers: int) -> Iterator[Dra
 _loaded: dict[tuple[str, Path, str, str], Trained] = {}
 
 
-def _shard(plan: Plan, folder: Path, batch: int, device: str, index: int) -> Drawn:
-    """One shard; the network is kept for the next."""
+def shard(plan: Plan, folder: Path, batch: int, device: str, index: int) -> Drawn:
+    """One shard of a plan; the network is kept for the next.
+
+    Raises
+    ------
+    ParameterError
+        If the plan does not fit the checkpoint, or memory runs out.
+    ShapeError
+        If the sampler diverges.
+    """
     # With the hash of its weights, since a network that is still training changes under its name.
     key = (plan.checkpoint, folder, device, checkpoints.card(plan.checkpoint, folder)["weights"]["sha256"])
     if key not in _loaded:
