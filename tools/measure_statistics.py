@@ -31,7 +31,8 @@ def main(wanted: list[str]) -> int:
             continue
         if name == "onestep":
             model = trained.load(images)
-            print(onestep.save(model.card, onestep.measure(model)).name, flush=True)
+            told = onestep.measure(model, told=True) if model.classes else None
+            print(onestep.save(model.card, onestep.measure(model), told).name, flush=True)
             continue
         own = not images
         if own:

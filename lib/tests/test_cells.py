@@ -147,7 +147,7 @@ def test_missing_statistics_are_one_sentence(tmp_path):
     with pytest.raises(DataError, match=r"no statistics of imagenet at 64 px.*pixels@imagenet-64 makes"):
         pixels.read("imagenet", 64)
     with pytest.raises(DataError, match=r"not known: python tools/measure_statistics\.py onestep@digits"):
-        onestep.read(checkpoints.card("digits"), tmp_path)
+        onestep.read(checkpoints.card("digits"), folder=tmp_path)
     (tmp_path / "digits-8.pixels").write_bytes(b"torn")
     with pytest.raises(DataError, match="damaged"):
         pixels.read("digits", 8, tmp_path)
@@ -178,6 +178,10 @@ def test_errors_in_one_step():
     statistics = pixels.read("digits", 8)
     variance = (statistics.dct - transforms.dct2(statistics.mean).square()).mean(0)
     assert torch.allclose(known.error[-1], variance, rtol=0.35, atol=2e-3)
+    # Told the class, a network knows more, and what it says has more power.
+    told = onestep.read(checkpoints.card("digits"), told=True)
+    assert float((told.error / known.error)[-5:].mean()) < 0.95
+    assert float(told.power[-1].sum()) > 3 * float(known.power[-1].sum())
     # A mean and what it leaves unknown share the variance between them (law of total variance).
     share = (known.error + known.power).mean((1, 2)) / variance.mean()
     assert float((share - 1).abs().max()) < 0.1

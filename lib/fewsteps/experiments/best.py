@@ -169,7 +169,8 @@ def total_variance(network: str) -> dict[str, Tensor]:
     -----
     Source: BASE-ADDIM; beyond the papers.
     """
-    said = prediction.ideal(trained.load(network), VE())
+    model = trained.load(network)
+    said = prediction.ideal(model, VE(), told=bool(model.classes))
     errors = said.errors
     parts = [filtering.on_rings(row).tensor_split(3) for row in errors.error + errors.power]
     whole = said.data.tensor_split(3)

@@ -76,8 +76,14 @@ def level_of(schedule: Schedule, t: float) -> float:
     return float(schedule.sigma(t) / schedule.alpha(t)) / (high - low)
 
 
-def measure(model: Trained) -> OneStep:
+def measure(model: Trained, *, told: bool = False) -> OneStep:
     """Ask a network once for each of `IMAGES` training images at each of `LEVELS` noise levels.
+
+    Parameters
+    ----------
+    model : Trained
+    told : bool
+        Whether it is told the class of every image.
 
     Raises
     ------
@@ -87,7 +93,7 @@ def measure(model: Trained) -> OneStep:
     source = model.card["data"]
     known = data.load(source["name"], "train", source["size"])
     chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(1))[:IMAGES]
-    clean = known.images[chosen]
+    clean, labels = known.images[chosen], known.labels[chosen] if told and known.labels is not None else None
     levels = torch.logspace(math.log10(ENDS[0]), math.log10(ENDS[1]), LEVELS, dtype=torch.float64)
     schedule = VPLinear() if model.predicts == "eps" else None
     denoiser = model.denoiser(schedule)
@@ -105,9 +111,10 @@ def measure(model: Trained) -> OneStep:
             t = min(float(time(torch.tensor(level * (high - low)))), float(schedule.t_max))
             alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
             error, power = torch.zeros(2, *model.shape, dtype=torch.float64)
-            for part in clean.split(128):
+            for place, part in enumerate(clean.split(128)):
                 x0 = trained.from_images(part, schedule)
-                guess = denoiser.mean(alpha * x0 + sigma * noise(tuple(x0.shape)), t)
+                cond = labels if labels is None else labels.split(128)[place]
+                guess = denoiser.mean(alpha * x0 + sigma * noise(tuple(x0.shape)), t, cond)
                 error += dct2((guess - x0).double() / (high - low)).square().sum(0)
                 power += dct2((guess - centre).double() / (high - low)).square().sum(0)
             errors.append(error.mean(0) / len(clean))
@@ -120,15 +127,17 @@ def path_of(name: str, folder: Path = FOLDER) -> Path:
     return folder / f"{name}.onestep"
 
 
-def save(card: Mapping[str, Any], found: OneStep, folder: Path = FOLDER) -> Path:
-    """Write them, with the hash of the weights that they are of."""
+def save(card: Mapping[str, Any], found: OneStep, told: OneStep | None = None, folder: Path = FOLDER) -> Path:
+    """Write them, with the hash of the weights that they are of; with and without the class where there are classes."""
     about = {"network": card["name"], "weights": card["weights"]["sha256"], "images": IMAGES}
     tensors = {"levels": found.levels, "error": found.error.float(), "power": found.power.float()}
+    if told is not None:
+        tensors |= {"error, told": told.error.float(), "power, told": told.power.float()}
     return stored.keep(path_of(card["name"], folder), about, tensors)
 
 
-def read(card: Mapping[str, Any], folder: Path = FOLDER) -> OneStep:
-    """What was measured of the network of a card.
+def read(card: Mapping[str, Any], *, told: bool = False, folder: Path = FOLDER) -> OneStep:
+    """What was measured of the network of a card, without the class of its images or told it.
 
     Raises
     ------
@@ -143,18 +152,19 @@ def read(card: Mapping[str, Any], folder: Path = FOLDER) -> OneStep:
     about, tensors = stored.take(path, again)
     if about["weights"] != card["weights"]["sha256"]:
         raise DataError(f"the errors of {name} in one step were measured with other weights: {again}")
-    return OneStep(*(tensors[name].double() for name in ("levels", "error", "power")))
+    suffix = ", told" if told else ""
+    return OneStep(*(tensors[name].double() for name in ("levels", f"error{suffix}", f"power{suffix}")))
 
 
-def of(model: Trained) -> OneStep:
+def of(model: Trained, *, told: bool = False) -> OneStep:
     """What is shipped of a network, or else measured now, once, for which the training images have to be at hand."""
-    weights = model.card["weights"]["sha256"]
-    if weights not in _known:
+    key = (model.card["weights"]["sha256"], told)
+    if key not in _known:
         try:
-            _known[weights] = read(model.card)
+            _known[key] = read(model.card, told=told)
         except DataError:
-            _known[weights] = measure(model)
-    return _known[weights]
+            _known[key] = measure(model, told=told)
+    return _known[key]
 
 
-_known: dict[str, OneStep] = {}
+_known: dict[tuple[str, bool], OneStep] = {}

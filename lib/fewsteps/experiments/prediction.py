@@ -56,8 +56,8 @@ class Ideal:
         return self.scale * filtering.on_rings(self.errors.known(onestep.level_of(self.schedule, t)))
 
 
-def ideal(model: Trained, schedule: Schedule) -> Ideal:
-    """What the power of a network's predictions should be.
+def ideal(model: Trained, schedule: Schedule, *, told: bool = False) -> Ideal:
+    """What the power of a network's predictions should be; it is larger where the network is told the class.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def ideal(model: Trained, schedule: Schedule) -> Ideal:
     low, high = trained.span(schedule)
     variance = (known.dct - dct2(known.mean).square()).mean(0).clamp_min(0)
     data = (high - low) ** 2 * filtering.on_rings(variance)
-    return Ideal(schedule, onestep.of(model), data, trained.from_images(known.mean, schedule))
+    return Ideal(schedule, onestep.of(model, told=told), data, trained.from_images(known.mean, schedule))
 
 
 class Matching:

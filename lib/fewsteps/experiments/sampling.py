@@ -112,6 +112,11 @@ class Plan:
         return [SHARD] * whole + ([rest] if rest else [])
 
     @property
+    def told(self) -> bool:
+        """Whether the network is told a class."""
+        return self.labels != "any"
+
+    @property
     def rival(self) -> Rival:
         """The sampler and the process that it runs on."""
         return SAMPLERS[self.sampler]
@@ -265,7 +270,7 @@ def matching(model: Trained, plan: Plan, *, device: str = "cpu", batch: int = SH
     plan = replace(plan, count=prediction.CALIBRATION, seed=prediction.CALIBRATION_SEED)
     key = f"{model.card['weights']['sha256']} {plan.described()}"
     if key not in _matched:
-        found = Matching(prediction.ideal(model, _schedule(model, plan)), plan.prediction)
+        found = Matching(prediction.ideal(model, _schedule(model, plan), told=plan.told), plan.prediction)
         _draw(model, plan, 0, device, batch, found)
         _matched[key] = found
     return _matched[key]
@@ -280,7 +285,7 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
     cond = labels.to(device) if labels is not None else None
     denoiser: Denoiser = _Chunked(model.denoiser(schedule), batch, half=plan.half)
     if gains is not None:
-        denoiser = Corrected(denoiser, gains, prediction.ideal(model, schedule).around)
+        denoiser = Corrected(denoiser, gains, prediction.ideal(model, schedule, told=plan.told).around)
     noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
     steps = plan.rival.steps(plan.nfe)
     named = {**plan.rival.named, **plan.named}
@@ -289,7 +294,7 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
         steps = max(1, calls // integer("per_level", named["per_level"], least=1))
     times = GRIDS[plan.grid](schedule, steps)
     if plan.sampler in ("analytic", "spectral"):
-        named["eps_power"] = _gamma(model, schedule, times, by_frequency=plan.sampler == "spectral")
+        named["eps_power"] = _gamma(model, plan, schedule, times)
     if "corrector_snr" in named:
         named["step_size"] = samplers.snr_step(named.pop("corrector_snr"))
     filt = filtering.build(plan.filt, model.card["data"]["name"], model.shape[-1])
@@ -369,11 +374,11 @@ def _labels(model: Trained, plan: Plan, shard: int) -> Tensor | None:
     return torch.full((plan.count,), integer("labels", plan.labels, least=0, most=model.classes - 1))
 
 
-def _gamma(model: Trained, schedule: Schedule, times: Tensor, *, by_frequency: bool) -> Tensor:
+def _gamma(model: Trained, plan: Plan, schedule: Schedule, times: Tensor) -> Tensor:
     """Analytic-DPM's Gamma from the network's errors on training images: chosen on other data than it is judged on."""
-    known = onestep.of(model)
+    known = onestep.of(model, told=plan.told)
     powers = torch.stack([known.eps_power(schedule, float(t)) for t in times[:-1]])
-    return powers if by_frequency else powers.mean((1, 2))
+    return powers if plan.sampler == "spectral" else powers.mean((1, 2))
 
 
 class _Chunked:
