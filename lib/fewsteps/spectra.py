@@ -181,21 +181,25 @@ def radial_mean(power: Float[Tensor, "H W"], basis: Basis = "dft", *, bins: int 
     require_image(power, "power")
     if power.ndim != 2:
         raise ShapeError(f"power must have shape (H, W), not {tuple(power.shape)}: average samples and channels first.")
-    default = min(power.shape) // 2 if basis == "dft" else min(power.shape)
+    distance = radius((power.shape[0], power.shape[1]), basis).to(power.device)
+    (distance, value), count = _over_rings(torch.stack((distance, power.to(distance))), basis, bins)
+    return Radial(distance.to(power.dtype), value.to(power.dtype), count)
+
+
+def _over_rings(values: Tensor, basis: Basis, bins: int | None) -> tuple[Tensor, Tensor]:
+    """Means of (n, H, W) over rings, (n, rings), and how many coefficients each ring holds, (rings,)."""
+    height, width = values.shape[-2:]
+    default = min(height, width) // 2 if basis == "dft" else min(height, width)
     bins = max(default, 1) if bins is None else bins
     if not isinstance(bins, int) or bins < 1:
         raise ParameterError(f"bins must be a positive integer, not {bins!r}.")
-    distance = radius((power.shape[0], power.shape[1]), basis).to(power.device)
-    ring = torch.round(distance * 2 * bins).long().flatten()
+    ring = torch.round(radius((height, width), basis).to(values.device) * 2 * bins).long().flatten()
     inside = ring <= bins
-    ring, distance, value = ring[inside], distance.flatten()[inside], power.flatten()[inside]
+    ring = ring[inside]
     count = torch.bincount(ring, minlength=bins + 1)
     kept = count > 0
-
-    def mean(weights: Tensor) -> Tensor:
-        return (torch.bincount(ring, weights, minlength=bins + 1) / count)[kept]
-
-    return Radial(mean(distance).to(power.dtype), mean(value).to(power.dtype), count[kept])
+    sums = values.new_zeros(len(values), bins + 1).index_add_(1, ring, values.flatten(1)[:, inside])
+    return (sums / count)[:, kept], count[kept]
 
 
 def radial_power(images: Float[Tensor, "*n H W"], basis: Basis = "dct") -> Float[Tensor, " ring"]:
@@ -221,6 +225,32 @@ def radial_power(images: Float[Tensor, "*n H W"], basis: Basis = "dct") -> Float
     Source: SD-1, section 4.1 (measured spectra).
     """
     return radial_mean(power_spectrum(images, basis), basis).power
+
+
+def radial_powers(images: Float[Tensor, "n C H W"], basis: Basis = "dct") -> Float[Tensor, "n ring"]:
+    """:func:`radial_power` of every image by itself; the mean over them is that of all.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, C, H, W)
+    basis : {"dct", "dft"}
+
+    Returns
+    -------
+    Tensor, shape (n, rings)
+
+    Raises
+    ------
+    ParameterError
+        If `basis` is unknown.
+
+    Notes
+    -----
+    Source: SD-1, section 4.1 (measured spectra).
+    """
+    _check_basis(basis)
+    coefficients = dct2(images) if basis == "dct" else fft2(images)
+    return _over_rings(coefficients.abs().square().mean(1), basis, None)[0]
 
 
 def fit_power_law(spectrum: Radial, low: float = 0.02, high: float = 0.4) -> PowerLaw:

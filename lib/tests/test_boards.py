@@ -62,6 +62,14 @@ def test_who_is_apart(table):
     found = boards.verdicts(table(rows), "a", ["b", "c"])
     assert [(nfe, sign) for nfe, _, _, sign in found] == [(10, -1), (20, 0), (50, 1)]
     assert found[0][2] == pytest.approx(0.5)
+    one, other = (boards.Entry("x", 1, 1, v, v - 0.3, v + 0.3, 0.0, 3, 10) for v in (1.0, 1.5))
+    assert boards.overlap(one, other) and boards.apart(one, other) == -1
+
+
+def test_two_networks_in_one_table_are_refused(table):
+    name = table([row("a", 10, 0, 1.0), row("a", 10, 0, 9.0) | {"key": "other"}])
+    with pytest.raises(errors.DataError, match=r"rows of other weights or counts.*fewsteps sweep t drops them"):
+        boards.read(name)
 
 
 def test_printed(table):

@@ -54,13 +54,50 @@ def test_rows_are_kept_and_not_made_again(tmp_path, monkeypatch):
     assert json.loads(path.read_text())["made_by"] == "here"
 
 
-def test_a_key_is_of_all_that_decides_the_numbers():
+def test_a_key_is_of_all_that_decides_the_numbers(monkeypatch, tmp_path):
     key = Cell("one", QUICK).key()
     assert Cell("one", QUICK).key() == key
-    others = [replace(QUICK, **{name: value}) for name, value in (("nfe", 4), ("seed", 1), ("half", True))]
+    changed = {"nfe": 4, "seed": 1, "half": True, "prediction": "scaled", "labels": "each", "filt": {"kind": "scalar"}}
+    others = [replace(QUICK, **{name: value}) for name, value in changed.items()]
     keys = [Cell("one", plan).key() for plan in others]
     keys += [Cell("two", QUICK).key(), Cell("one", QUICK, {"rule": "gamma"}).key()]
-    assert len({key, *keys}) == 6
+    best = Cell("b", QUICK, {"rule": "best", "among": "scalar"})
+    spectral = Cell("s", replace(QUICK, sampler="spectral"))
+    keys += [best.key(), spectral.key()]
+    monkeypatch.setitem(choosing.FAMILIES, "scalar", choosing.FAMILIES["scalar"][:5])
+    keys += [best.key()]
+    other = tmp_path / "digits.onestep"
+    other.write_bytes(b"measured again")
+    monkeypatch.setattr(onestep, "path_of", lambda name: other)
+    keys += [spectral.key()]
+    assert Cell("one", QUICK).key() == key
+    monkeypatch.setattr(pixels, "path_of", lambda *where: other)
+    keys += [Cell("one", QUICK).key()]
+    monkeypatch.setattr(cells, "VERSION", 99)
+    keys += [Cell("one", QUICK).key()]
+    assert len({key, *keys}) == 1 + len(keys)
+
+
+def test_weights_that_change_during_a_sweep_are_noticed():
+    seen = cells._shard(QUICK, checkpoints.FOLDER, "cpu", "other weights", 0)
+    assert isinstance(seen, DataError) and "replaced during the sweep" in str(seen)
+
+
+def test_rows_of_other_settings_are_dropped(tmp_path):
+    """TDAS-11: a table never holds two networks; rows and searches of now stay."""
+    table = Table(tmp_path / "t.json", "x")
+    wanted = [Cell("one", QUICK), Cell("best", replace(QUICK, sampler="reverse"), {"rule": "best", "among": "scalar"})]
+    assert fill(table, wanted) == [] and len(table.rows) == 3
+    table.add({**next(iter(table.rows.values())), "key": "stale"})
+    assert table.keep(cells.keys(wanted)) == 1 and len(table.rows) == 3
+
+
+def test_a_search_without_an_end_is_no_choice(tmp_path, monkeypatch):
+    monkeypatch.setattr(choosing, "quick", lambda *given: math.inf)
+    wanted = [Cell("best", replace(QUICK, sampler="reverse"), {"rule": "best", "among": "scalar"})]
+    failed = fill(Table(tmp_path / "t.json", "x"), wanted)
+    assert len(failed) == 2 and "diverges at every point of scalar" in failed[0]
+    assert "its filter could not be chosen" in failed[1]
 
 
 def test_what_fails_is_said_and_the_rest_is_made(tmp_path):

@@ -5,13 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fewsteps import filters, samplers, spectra, trained, transforms
+from fewsteps import samplers, spectra, trained, transforms
 from fewsteps.denoisers import Corrected, Gaussian, matching_gain
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.experiments import filtering, pixels, prediction
+from fewsteps.experiments import filtering, pixels, prediction, sampling
 from fewsteps.experiments.sampling import Plan, draw, sample
 from fewsteps.schedules import VE, geometric
-from fewsteps.theory import steps_for
 
 POWER = 1 / (1 + spectra.square_distance((8, 8), "dct"))
 SCHEDULE = VE(0.02, 10.0)
@@ -124,8 +123,11 @@ class TestOnANetwork:
         """PDS-9: images of one plan are the same however they are cut, since the gains are those of the plan."""
         model = trained.load("digits")
         plan = replace(self.plan, prediction="by frequency", count=8)
-        first, second = (draw(model, plan, shard).images for shard in (0, 1))
-        assert torch.equal(draw(model, plan, 0).images, first)
+        second = draw(model, plan, 1).images
+        sampling._matched.clear()
+        first = draw(model, plan, 0).images
+        sampling._matched.clear()
+        assert torch.equal(draw(model, plan, 1).images, second)
         assert not torch.equal(first, second)
         assert torch.allclose(draw(model, plan, 0, batch=3).images, first, atol=1e-5)
 
@@ -133,14 +135,14 @@ class TestOnANetwork:
     def test_every_sampler_counts_its_calls(self, sampler):
         plan = replace(self.plan, sampler=sampler, prediction="scaled", count=4)
         assert sample(plan).nfe == sample(replace(plan, prediction="as it is")).nfe
-        assert steps_for(sampler, plan.nfe) >= 1
 
     def test_with_a_filter_as_well(self):
         filt = {"kind": "scalar", "lam": 0.9}
-        assert filters.scalar(0.9) is not None
         one = sample(replace(self.plan, prediction="by frequency", filt=filt, count=4)).images
         assert not torch.equal(one, sample(replace(self.plan, prediction="by frequency", count=4)).images)
 
     def test_unknown(self):
         with pytest.raises(ParameterError, match="prediction must be one of as it is, by frequency, scaled"):
             replace(self.plan, prediction="better")
+        with pytest.raises(ParameterError, match="predictions of one class cannot be corrected"):
+            replace(self.plan, prediction="scaled", labels=8)

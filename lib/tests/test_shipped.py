@@ -246,3 +246,13 @@ def test_what_was_measured_of_networks_is_of_those_that_are_shipped():
     """A network that is trained on makes the table of chapter 01 stale."""
     for row in results.read("network_response")["rows"]:
         assert row["steps"] == checkpoints.card(row["network"])["training"]["steps"], row["network"]
+
+
+def test_every_class_is_among_those_whose_manifold_is_compared():
+    """With classes in turn a stride of ten would take one class; precision would fall to a tenth of what it is."""
+    images = data.load("digits", "train", 8)
+    order = torch.cat([torch.nonzero(images.labels == k).flatten()[:100] for k in range(10)]).view(10, 100).T.flatten()
+    many = images.images[order].repeat(5, 1, 1, 1)  # 5,000, classes in turn
+    rows = evaluation.evaluate(Plan("digits"), [Drawn(many, None, 0)], [0])["rows"]
+    found = {row["metric"]: row["value"] for row in rows}
+    assert found["recall"] > 0.5

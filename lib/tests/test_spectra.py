@@ -130,3 +130,12 @@ def test_band_error_sees_the_band_that_was_changed():
     assert error.low < 1e-12
     assert math.isclose(error.high, 2 * magnitude / high, rel_tol=1e-9)
     assert spectra.band_error(x, x) == (0, 0)
+
+
+@pytest.mark.parametrize("basis", ["dct", "dft"])
+def test_the_power_of_every_image_averages_to_that_of_all(basis):
+    """SD-1: one radial spectrum per image, and each is that of the image alone."""
+    images = torch.rand(5, 3, 8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    each = spectra.radial_powers(images, basis)
+    assert torch.allclose(each.mean(0), spectra.radial_power(images, basis))
+    assert torch.allclose(each[2], spectra.radial_power(images[2], basis))

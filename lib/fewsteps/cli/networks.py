@@ -128,6 +128,9 @@ def run_evaluate(chosen: argparse.Namespace) -> int:
 
     card = checkpoints.card(chosen.checkpoint, _folder(chosen))
     plan = gates.asked(card) if chosen.gate else _plan(chosen)
+    asked = [replace(gates.asked(card), seed=plan.seed), replace(gates.asked(card), seed=plan.seed, labels="any")]
+    if chosen.record and (plan not in asked or chosen.seeds > 1):
+        raise ParameterError("--record keeps what the gate asks for, with the classes or without: use it with --gate.")
     seeds = range(plan.seed, plan.seed + integer("--seeds", chosen.seeds, least=1))
     drawn = [_sampled(chosen, replace(plan, seed=seed)) for seed in seeds]
     said = evaluate(plan, drawn, list(seeds), folder=_folder(chosen))

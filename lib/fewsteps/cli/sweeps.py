@@ -26,7 +26,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Fill a table."""
     from fewsteps import checkpoints, results
     from fewsteps.errors import ParameterError
-    from fewsteps.experiments.cells import Table, fill
+    from fewsteps.experiments.cells import Table, fill, keys
     from fewsteps.experiments.engine import engine
     from fewsteps.experiments.grids import grid
     from fewsteps.files import exclusive
@@ -36,15 +36,20 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.smoke and chosen.out is None:
         raise ParameterError("--smoke needs --out: a few images are no result to keep in data/results.")
     if chosen.only:
+        known = {c.plan.sampler for c in cells} | {f"nfe={c.plan.nfe}" for c in cells} | {c.method for c in cells}
         cells = [c for c in cells if chosen.only in (c.method, c.plan.sampler, f"nfe={c.plan.nfe}")]
+        if not cells:
+            raise ParameterError(f"--only must name one of {', '.join(sorted(known))}, not {chosen.only!r}.")
     usual = os.cpu_count() or 1 if chosen.device == "cpu" else 1
     workers = usual if chosen.workers is None else integer("--workers", chosen.workers, least=1)
     path = chosen.out or results.FOLDER / f"{chosen.grid}.json"
     with exclusive(path.with_name(f".{path.name}.lock"), "another sweep into this table"):
-        table = Table(path, f"fewsteps sweep {chosen.grid}")
+        table, folder = Table(path, f"fewsteps sweep {chosen.grid}"), chosen.folder or checkpoints.FOLDER
+        if not chosen.only and (stale := table.keep(keys(cells, folder))):
+            print(f"{stale} rows were of other weights, statistics or settings and are made again.", flush=True)
         with engine(workers, chosen.scheduler, integer("--retries", chosen.retries, least=0)) as where:
             failed = fill(
-                table, cells, engine=where, folder=chosen.folder or checkpoints.FOLDER, device=chosen.device,
+                table, cells, engine=where, folder=folder, device=chosen.device,
                 say=lambda sentence: print(sentence, flush=True),
             )  # fmt: skip
     print(f"{len(table.rows)} rows in {path.name}; {len(failed)} cells failed.")

@@ -41,8 +41,8 @@ class Corrected(MeanOnly):
 
     Notes
     -----
-    Source: beyond the papers; with one number for all frequencies it is the remedy against exposure bias of
-    Ning et al. 2024 (epsilon scaling), on the prediction of x0 instead of the noise.
+    Source: beyond the papers. With one number for all frequencies it is in the spirit of epsilon scaling, the remedy
+    against exposure bias of Ning et al. 2024, which divides the prediction of the noise by a number instead.
     """
 
     def __init__(

@@ -72,6 +72,12 @@ def read(table: str, metric: str = "FD", methods: Iterable[str] | None = None) -
     for row in results.read(table)["rows"]:
         if row["method"] != "choice":
             found.setdefault((row["method"], row["plan"]["nfe"]), []).append(row)
+    for (method, nfe), rows in found.items():
+        if len({row["plan"]["seed"] for row in rows}) < len(rows) or len({row["count"] for row in rows}) > 1:
+            raise DataError(
+                f"{table} holds rows of other weights or counts beside those of now ({method}, {nfe} calls): "
+                f"fewsteps sweep {table} drops them."
+            )
     known = list(dict.fromkeys(method for method, _ in found))
     wanted = known if methods is None else [method for method in methods if method in known]
     return [
@@ -110,10 +116,16 @@ def _entry(method: str, nfe: int, rows: list[dict[str, Any]], metric: str) -> En
 def apart(one: Entry, other: Entry) -> int:
     """-1 if `one` is smaller, 1 if it is larger, 0 if the interval of their difference holds 0.
 
-    Both intervals are of independent samples, so that of the difference is the root of the sum of their squares.
+    The interval of the difference is that of independent samples, the root of the sum of squares. Methods share their
+    seeds, which makes it too wide if anything: 0 means that these images do not tell the two apart.
     """
     difference = one.value - other.value
     return 0 if abs(difference) <= math.hypot(one.half, other.half) else int(math.copysign(1, difference))
+
+
+def overlap(one: Entry, other: Entry) -> bool:
+    """Whether the two intervals have a value in common, which is stricter than not being apart."""
+    return one.low <= other.high and other.low <= one.high
 
 
 def verdicts(table: str, method: str, against: Iterable[str], metric: str = "FD") -> list[tuple[int, str, float, int]]:
@@ -122,6 +134,11 @@ def verdicts(table: str, method: str, against: Iterable[str], metric: str = "FD"
     Returns
     -------
     list of (nfe, other, ratio of distances, apart)
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
     """
     entries = {(entry.method, entry.nfe): entry for entry in read(table, metric)}
     return [
@@ -140,6 +157,11 @@ def lines(table: str, methods: Iterable[str] | None = None, metric: str = "FD") 
     -------
     columns : list of str
     rows : list of list of str
+
+    Raises
+    ------
+    DataError
+        If the table is not there, or holds no such metric.
     """
     entries = read(table, metric, methods)
     budgets = sorted({entry.nfe for entry in entries})

@@ -1,7 +1,8 @@
 """Tables filled cell by cell: every cell is a plan, its row is kept the moment it is there, and none is made twice.
 
-A row's key is the hash of everything that decides its numbers: the plan, the weights, the references and
-`VERSION`. Hashing the source instead would throw away days of computing for every comment that changes.
+A row's key is the hash of everything that decides its numbers: the plan, the weights, the shipped statistics that it is
+made from and measured against, what a rule chooses among, and `VERSION`. Hashing the source instead would throw away
+days of computing for every comment that changes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from fewsteps import checkpoints
 from fewsteps.errors import DataError, UserError
-from fewsteps.experiments import choosing, references, sampling
+from fewsteps.experiments import choosing, onestep, pixels, prediction, references, sampling
 from fewsteps.experiments.engine import Engine, Here, Job
 from fewsteps.experiments.evaluation import Observed, evaluate, observe
 from fewsteps.experiments.sampling import SHARD, Plan
@@ -46,8 +47,16 @@ class Cell:
     def key(self, folder: Path = checkpoints.FOLDER) -> str:
         """Hash of all that decides the numbers."""
         card = checkpoints.card(self.plan.checkpoint, folder)
-        judged = _judged(card["data"]["name"], card["data"]["size"])
-        said = [self.method, self.plan.described(), dict(self.rule), card["weights"]["sha256"], judged, VERSION]
+        made_of = [
+            card["weights"]["sha256"],
+            card["predicts"],
+            *_statistics(card["data"]["name"], card["data"]["size"]),
+        ]
+        if self.plan.prediction != "as it is" or self.plan.sampler in ("analytic", "spectral"):
+            made_of += [_file(onestep.path_of(card["name"])), prediction.CALIBRATION]
+        among = choosing.FAMILIES.get(self.rule.get("among", ""))
+        counts = [choosing.TRIED, choosing.GAMMA, choosing.STATISTICS] if self.rule else []
+        said = [self.method, self.plan.described(), dict(self.rule), among, counts, made_of, VERSION]
         return digest(json.dumps(said, sort_keys=True).encode())[:16]
 
     def choice(self, folder: Path = checkpoints.FOLDER) -> Cell | None:
@@ -58,11 +67,20 @@ class Cell:
         return Cell("choice", plan, self.rule)
 
 
-@cache
-def _judged(dataset: str, size: int) -> list[str]:
-    """Hashes of the references that images of a data set are measured against."""
+def _statistics(dataset: str, size: int) -> list[str]:
+    """Hashes of what filters for a data set are made from and of what its images are measured against."""
     known = references.networks_for(dataset, size)
-    return [references.read(dataset, size, name).train.sha256() for name in known]
+    used = [pixels.path_of(dataset, size), *(references.path_of(dataset, size, name) for name in known)]
+    return [_file(path) for path in used]
+
+
+def _file(path: Path) -> str:
+    return _hash(path, path.stat().st_mtime_ns) if path.exists() else "none"
+
+
+@cache
+def _hash(path: Path, changed: int) -> str:
+    return digest(path.read_bytes())
 
 
 class Table:
@@ -97,6 +115,13 @@ class Table:
         lines = ",\n".join(json.dumps(row) for row in rows)
         write_atomic(self.path, f'{{"made_by": {json.dumps(self.made_by)}, "rows": [\n{lines}\n]}}\n')
 
+    def keep(self, keys: set[str]) -> int:
+        """Forget rows of other weights, statistics or settings; how many there were."""
+        stale = set(self.rows) - keys
+        for key in stale:
+            del self.rows[key]
+        return len(stale)
+
 
 def fill(
     table: Table,
@@ -128,7 +153,7 @@ def fill(
         A sentence for every cell that failed; the others are made all the same.
     """
     engine, say = engine or Here(), say or (lambda sentence: None)
-    searches = {cell.key(folder): cell for c in cells if (cell := c.choice(folder)) is not None}
+    searches = _searches(cells, folder)
     on = {"folder": folder, "device": device}
     failed = _make(table, searches, engine, say, **on)
     ready: dict[str, Cell] = {}
@@ -138,10 +163,25 @@ def fill(
             ready[cell.key(folder)] = cell
             continue
         chosen = table.rows.get(search.key(folder))
-        if chosen is not None:
-            plan = replace(cell.plan, filt=chosen["filt"], named=chosen.get("named", cell.plan.named))
-            ready[cell.key(folder)] = replace(cell, plan=plan)
+        if chosen is None:
+            failed.append(f"{_name(cell)}: its filter could not be chosen")
+            continue
+        plan = replace(cell.plan, filt=chosen["filt"], named=chosen.get("named", cell.plan.named))
+        ready[cell.key(folder)] = replace(cell, plan=plan)
     return failed + _make(table, ready, engine, say, **on)
+
+
+def keys(cells: Sequence[Cell], folder: Path = checkpoints.FOLDER) -> set[str]:
+    """Of all rows that a table of these cells holds, searches included."""
+    return {cell.key(folder) for cell in cells} | set(_searches(cells, folder))
+
+
+def _searches(cells: Sequence[Cell], folder: Path) -> dict[str, Cell]:
+    return {cell.key(folder): cell for c in cells if (cell := c.choice(folder)) is not None}
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.method}, {cell.plan.sampler}, {cell.plan.nfe} NFE, seed {cell.plan.seed}"
 
 
 def _make(
@@ -156,7 +196,7 @@ def _make(
         done, spent = done + 1, spent + cost[key]
         rate = spent / (time.monotonic() - began)
         left = f"{rate:,.0f} network calls/s, {_time((total - spent) / rate)} left"
-        name = f"{missing[key].method}, {missing[key].plan.sampler}, {missing[key].plan.nfe} NFE"
+        name = _name(missing[key])
         if isinstance(result, BaseException):
             if not isinstance(result, Exception):
                 raise result
@@ -195,20 +235,26 @@ def _job(cell: Cell, folder: Path, device: str) -> Job:
     """A search as one piece; a measured cell as its shards, whose statistics are merged."""
     if cell.method == "choice":
         return Job([], partial(_chosen, cell, folder, device))
-    shards = [partial(_shard, cell.plan, folder, device, index) for index in range(len(cell.plan.shards))]
+    weights = checkpoints.card(cell.plan.checkpoint, folder)["weights"]["sha256"]
+    shards = [partial(_shard, cell.plan, folder, device, weights, index) for index in range(len(cell.plan.shards))]
     return Job(shards, partial(_row, cell, folder, device))
 
 
-def _chosen(cell: Cell, folder: Path, device: str, parts: list[Any]) -> dict[str, Any]:
+def _chosen(cell: Cell, folder: Path, device: str, parts: list[Any]) -> dict[str, Any] | UserError:
     began = time.monotonic()
-    said = choosing.choose(cell.rule, cell.plan, folder, device)
+    try:
+        said = choosing.choose(cell.rule, cell.plan, folder, device)
+    except UserError as error:
+        return error
     return _described(cell, device, time.monotonic() - began) | said | {"rule": dict(cell.rule)}
 
 
-def _shard(plan: Plan, folder: Path, device: str, index: int) -> tuple[Observed, float] | UserError:
+def _shard(plan: Plan, folder: Path, device: str, weights: str, index: int) -> tuple[Observed, float] | UserError:
     """What is measured of one shard, and the seconds it took; a user's error is a result, so that none tries again."""
     began = time.monotonic()
     try:
+        if checkpoints.card(plan.checkpoint, folder)["weights"]["sha256"] != weights:
+            raise DataError(f"the weights of {plan.checkpoint} were replaced during the sweep: start it again.")
         seen = observe(plan, sampling.shard(plan, folder, SHARD, device, index), folder=folder)
     except UserError as error:
         return error
@@ -220,7 +266,10 @@ def _row(cell: Cell, folder: Path, device: str, parts: list[Any]) -> dict[str, A
     for part in parts:
         if isinstance(part, UserError):
             return part
-    said = evaluate(cell.plan, [seen for seen, _ in parts], [cell.plan.seed], folder=folder)
+    try:
+        said = evaluate(cell.plan, [seen for seen, _ in parts], [cell.plan.seed], folder=folder)
+    except UserError as error:
+        return error
     said.pop("plan")
     return _described(cell, device, sum(seconds for _, seconds in parts) + time.monotonic() - began) | said
 

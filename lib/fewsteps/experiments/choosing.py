@@ -1,6 +1,6 @@
 """Filters that are chosen: by TDAS' rule, from the ratio of powers, or as the best of a small grid.
 
-Whatever is chosen is chosen on seeds of its own, from `CHOICE_SEED` on, and judged on others; every family is given a
+Whatever is chosen is chosen on a seed of its own, `CHOICE_SEED`, and judged on others; every family is given a
 grid of the same size.
 """
 
@@ -18,10 +18,10 @@ from torch import Tensor
 from fewsteps import checkpoints, filters, metrics, spectra
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import filtering, pixels, references
-from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.experiments.sampling import MOST_SEED, Plan, sample
 from fewsteps.transforms import Basis
 
-CHOICE_SEED = 1_000_000
+CHOICE_SEED = MOST_SEED - 1  # nobody judges on it by accident
 STATISTICS = 200  # images that TDAS takes its statistics over
 GAMMA = 1000  # images that a gain for every ring is taken from
 TRIED = 256  # images per point of a grid
@@ -104,9 +104,15 @@ def choose(
         points = [{**point, **given} for point in FAMILIES[family]]
         base = replace(plain, count=TRIED)
         tried = [(quick(_at(base, point, folder), source, folder, device), point) for point in points]
+        if not any(math.isfinite(value) for value, _ in tried):
+            raise ParameterError(f"{plan.sampler} diverges at every point of {family} with {plan.nfe} network calls.")
         best = _at(base, min(tried, key=lambda pair: pair[0])[1], folder)
         chosen = {} if best.named == plain.named else {"named": dict(best.named)}
-        return {"filt": best.filt, **chosen, "why": {"images": TRIED, "tried": [list(pair) for pair in tried]}}
+        return {
+            "filt": best.filt,
+            **chosen,
+            "why": {"images": TRIED, "tried": [[v if math.isfinite(v) else None, point] for v, point in tried]},
+        }
     raise ParameterError(f"rule must be one of tdas_auto, gamma and best, not {named!r}.")
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from fewsteps.errors import ParameterError, UserError
 
+TIMEOUT = 20  # seconds for a scheduler to answer
 MISSING = "a sweep with more than one worker needs Dask: pip install 'fewsteps[sweep]', or --workers 1."
 
 
@@ -43,15 +44,31 @@ class Engine(Protocol):
 
 
 class Here:
-    """One job after the other in the process that asks."""
+    """One job after the other in the process that asks.
+
+    Parameters
+    ----------
+    retries : int
+        How often a job that raised something other than a user's error is tried again.
+    """
+
+    def __init__(self, retries: int = 0) -> None:
+        self.retries = retries
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:
         """In the order of the jobs; an error that is no user's stops the sweep."""
         for key, job in jobs.items():
-            try:
-                yield key, job.finish([shard() for shard in job.shards])
-            except UserError as error:
-                yield key, error
+            for left in range(self.retries, -1, -1):
+                try:
+                    result = job.finish([shard() for shard in job.shards])
+                    break
+                except UserError as error:
+                    result = error
+                    break
+                except Exception:
+                    if not left:
+                        raise
+            yield key, result
 
 
 class Cluster:
@@ -78,6 +95,7 @@ class Cluster:
             ends[self.client.submit(job.finish, parts, pure=False, retries=self.retries)] = key
         for future in as_completed(list(ends)):
             key = ends.pop(future)  # and with the last reference its parts leave the workers
+            parts = []
             yield key, future.result() if future.status == "finished" else _said(future)
 
 
@@ -85,6 +103,8 @@ def _said(future: Any) -> BaseException:
     if future.status == "cancelled":
         return UserError("it was cancelled.")
     error = future.exception()
+    if error is None:
+        return UserError("it was lost.")
     if type(error).__name__ == "KilledWorker":
         return UserError("every worker that tried it was lost, usually for memory: fewer workers need less.")
     return error
@@ -110,7 +130,7 @@ def engine(workers: int = 1, scheduler: str | None = None, retries: int = 0) -> 
         If Dask is needed and not installed, or there is no scheduler at the address.
     """
     if workers == 1 and scheduler is None:
-        yield Here()
+        yield Here(retries)
         return
     try:
         from distributed import Client, LocalCluster
@@ -118,7 +138,7 @@ def engine(workers: int = 1, scheduler: str | None = None, retries: int = 0) -> 
         raise ParameterError(MISSING) from error
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout=20)
+            client = Client(scheduler, timeout=TIMEOUT)
         except (OSError, ValueError, TypeError) as error:
             raise ParameterError(
                 f"there is no scheduler at {scheduler!r}: start one with `dask scheduler`, whose first lines say where."

@@ -73,7 +73,7 @@ def observe(
         features[name] = metrics.features(extractor, drawn.images).half()
         if extractor.logits is not None:
             logits[name] = metrics.logits(extractor, drawn.images)
-    power = torch.stack([spectra.radial_power(image) for image in drawn.images.double()])
+    power = torch.cat([spectra.radial_powers(part.double()) for part in drawn.images.split(1000)])
     return Observed(features, logits, power, drawn.nfe)
 
 
@@ -216,7 +216,9 @@ class _Ledger:
             )  # fmt: skip
 
         # A manifold of more points is wider, so samples and real images are compared at one count.
-        some = vectors[:: max(1, len(vectors) // NEIGHBOURS)][:NEIGHBOURS]
+        # Drawn, as classes may come in turn and every tenth image be of one.
+        drawn = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:NEIGHBOURS]
+        some = vectors[drawn.sort().values]
         far = far[: len(some)]
         about: dict[str, Any] = {"reference": digest(near.numpy().tobytes()), "real": len(near), "count": len(some)}
         value, ends = self._kernel(near, some)

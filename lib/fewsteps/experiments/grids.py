@@ -55,6 +55,7 @@ SCOREBOARD: dict[str, Method] = {
     "VE ancestral, predictions corrected": Method("ancestral", prediction="by frequency"),
     "VE ancestral, predictions scaled": Method("ancestral", prediction="scaled"),
     "DDIM, predictions corrected": Method("ddim", prediction="by frequency"),
+    "DDIM, predictions scaled": Method("ddim", prediction="scaled"),
     "DPM-Solver++(2M), predictions corrected": Method("dpmpp_2m", prediction="by frequency"),
     "DPM-Solver++(2M), predictions scaled": Method("dpmpp_2m", prediction="scaled"),
     "reverse diffusion, best scalar": Method("reverse", _best("scalar")),

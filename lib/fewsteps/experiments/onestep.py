@@ -97,7 +97,7 @@ def measure(model: Trained, *, told: bool = False) -> OneStep:
     levels = torch.logspace(math.log10(ENDS[0]), math.log10(ENDS[1]), LEVELS, dtype=torch.float64)
     schedule = VPLinear() if model.predicts == "eps" else None
     denoiser = model.denoiser(schedule)
-    schedule = denoiser.schedule
+    schedule, device = denoiser.schedule, next(model.network.parameters()).device
     low, high = trained.span(schedule)
     if model.predicts == "score":
         said = model.card["predicts"]["sigmas"]
@@ -114,7 +114,8 @@ def measure(model: Trained, *, told: bool = False) -> OneStep:
             for place, part in enumerate(clean.split(128)):
                 x0 = trained.from_images(part, schedule)
                 cond = labels if labels is None else labels.split(128)[place]
-                guess = denoiser.mean(alpha * x0 + sigma * noise(tuple(x0.shape)), t, cond)
+                noisy = (alpha * x0 + sigma * noise(tuple(x0.shape))).to(device)
+                guess = denoiser.mean(noisy, t, cond if cond is None else cond.to(device)).cpu()
                 error += dct2((guess - x0).double() / (high - low)).square().sum(0)
                 power += dct2((guess - centre).double() / (high - low)).square().sum(0)
             errors.append(error.mean(0) / len(clean))
@@ -153,17 +154,23 @@ def read(card: Mapping[str, Any], *, told: bool = False, folder: Path = FOLDER) 
     if about["weights"] != card["weights"]["sha256"]:
         raise DataError(f"the errors of {name} in one step were measured with other weights: {again}")
     suffix = ", told" if told else ""
+    if f"error{suffix}" not in tensors:
+        raise DataError(f"the errors that {name} makes when told the class are not known: {again}")
     return OneStep(*(tensors[name].double() for name in ("levels", f"error{suffix}", f"power{suffix}")))
 
 
 def of(model: Trained, *, told: bool = False) -> OneStep:
-    """What is shipped of a network, or else measured now, once, for which the training images have to be at hand."""
+    """What is shipped of a network; of one of which nothing is, it is measured once, with the training images at hand.
+
+    Raises
+    ------
+    DataError
+        If what is shipped is of other weights, or nothing is and the images are not at hand.
+    """
     key = (model.card["weights"]["sha256"], told)
     if key not in _known:
-        try:
-            _known[key] = read(model.card, told=told)
-        except DataError:
-            _known[key] = measure(model, told=told)
+        shipped = path_of(model.name).exists()
+        _known[key] = read(model.card, told=told) if shipped else measure(model, told=told)
     return _known[key]
 
 

@@ -19,7 +19,7 @@ from fewsteps.schedules import Schedule
 from fewsteps.trained import Trained
 from fewsteps.transforms import dct2
 
-CALIBRATION_SEED = 2_000_000
+CALIBRATION_SEED = 2**40  # the largest there is: nobody judges on it by accident
 CALIBRATION = 256  # images
 
 HOW = ("as it is", "by frequency", "scaled")
@@ -89,7 +89,8 @@ class Matching:
     times : list of float
         When it was made.
     ratios : list of float64 Tensor, shape (rings,)
-        Power of the prediction, before its gain, over what it should be.
+        Power of the prediction, before its gain, over what it should be; where neither holds much of the data's
+        power it goes to 1, as in :func:`fewsteps.denoisers.matching_gain`.
 
     Notes
     -----
@@ -103,7 +104,7 @@ class Matching:
         self.ratios: list[Tensor] = []
 
     def __call__(self, k: int, t: float, power: Tensor) -> Tensor:
-        """The mask of the k-th call, shape (H, W)."""
+        """The mask of the k-th call, shape (H, W), from the power of the prediction, (H, W)."""
         size = power.shape[-1]
         ring = filtering.rings_of(size)
         found, wanted, data = filtering.on_rings(power.cpu()), self.ideal.wanted(t), self.ideal.data

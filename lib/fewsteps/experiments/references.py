@@ -51,6 +51,11 @@ def name_of(dataset: str, size: int, extractor: str) -> str:
     return f"{dataset}-{size}.{extractor}"
 
 
+def path_of(dataset: str, size: int, extractor: str, folder: Path = FOLDER) -> Path:
+    """Where a reference lies."""
+    return folder / f"{name_of(dataset, size, extractor)}.safetensors"
+
+
 def feature_network(name: str, folder: Path = checkpoints.FOLDER) -> Extractor:
     """A shipped classifier as an extractor, or Inception by the name that metrics has for it.
 
@@ -116,7 +121,7 @@ def save(reference: Reference, folder: Path = FOLDER) -> Path:
     for split, moments in (("train", reference.train), ("test", reference.test)):
         tensors |= {f"{split}/{key}": value for key, value in moments.to_arrays().items()}
     about = {"data": reference.data, "size": reference.size, "extractor": reference.extractor, "said": reference.said}
-    return stored.keep(folder / f"{reference.path}.safetensors", about, tensors)
+    return stored.keep(path_of(reference.data, reference.size, reference.extractor, folder), about, tensors)
 
 
 def read(dataset: str, size: int, extractor: str, folder: Path = FOLDER) -> Reference:
@@ -127,7 +132,7 @@ def read(dataset: str, size: int, extractor: str, folder: Path = FOLDER) -> Refe
     DataError
         If there is none for these images and this network, which lists those there are; or it is damaged.
     """
-    path = folder / f"{name_of(dataset, size, extractor)}.safetensors"
+    path = path_of(dataset, size, extractor, folder)
     if not path.exists():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors"))) or "none"
         raise DataError(

@@ -104,6 +104,11 @@ class Plan:
         integer("seed", self.seed, least=0, most=MOST_SEED)
         if self.labels not in ("any", "each"):
             integer("labels", self.labels, least=0)
+            if self.prediction != "as it is":
+                raise ParameterError(
+                    "predictions of one class cannot be corrected, since their power is known for all classes "
+                    'together: labels must be "each" or "any".'
+                )
 
     @property
     def shards(self) -> list[int]:
@@ -254,7 +259,7 @@ def draw(model: Trained, plan: Plan, shard: int = 0, *, device: str = "cpu", bat
 def matching(model: Trained, plan: Plan, *, device: str = "cpu", batch: int = SHARD) -> Matching:
     """The power of the predictions along a plan's way and the gains that it asks for, one per network call.
 
-    From one run on images of other seeds than any plan's, kept for every shard and seed.
+    From one run on images of a seed of its own, kept for every shard and seed.
 
     Parameters
     ----------
@@ -266,6 +271,8 @@ def matching(model: Trained, plan: Plan, *, device: str = "cpu", batch: int = SH
     ------
     DataError
         If the data set's statistics are not there.
+    ParameterError, ShapeError
+        As for :func:`draw`.
     """
     plan = replace(plan, count=prediction.CALIBRATION, seed=prediction.CALIBRATION_SEED)
     key = f"{model.card['weights']['sha256']} {plan.described()}"
@@ -285,7 +292,10 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
     cond = labels.to(device) if labels is not None else None
     denoiser: Denoiser = _Chunked(model.denoiser(schedule), batch, half=plan.half)
     if gains is not None:
-        denoiser = Corrected(denoiser, gains, prediction.ideal(model, schedule, told=plan.told).around)
+        around = prediction.ideal(model, schedule, told=plan.told).around.to(device, torch.float32)
+        # On the device before the loop. A Matching finds its gains on the way, in a run of its own.
+        here = gains if isinstance(gains, Matching) else [gain.to(around) for gain in gains]
+        denoiser = Corrected(denoiser, here, around)
     noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
     steps = plan.rival.steps(plan.nfe)
     named = {**plan.rival.named, **plan.named}
