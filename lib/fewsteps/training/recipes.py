@@ -183,7 +183,9 @@ RECIPES: dict[str, Recipe] = {
             size=32,
             network={"kind": "ncsnv2", "channels": 1, "width": 24},
             objective=lambda images: ScoreMatching(_NCSNV2),
-            extra={"sampling": {"nfe": 5 * len(_NCSNV2) + 1, "per_level": 5, "eps": 6.2e-6, "start": "uniform"}},
+            # The step that technique 4 asks for at these levels; the paper's 6.2e-6 is for narrower ones and half of a
+            # step in our convention. With it noise falls behind the levels, and what comes out is noise.
+            extra={"sampling": {"nfe": 5 * len(_NCSNV2) + 1, "per_level": 5, "eps": 2.2e-5, "start": "uniform"}},
         ),
         *(
             Recipe(
