@@ -29,12 +29,9 @@ serve: setup  ## serve the book that was built last, on this machine only
 lab: setup  ## open the notebooks in JupyterLab, on this machine only
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(LAB_ARGS) notebooks
 
-# First what needs no browser, a file to each of WORKERS processes of one thread; then the pages, alone, because they
-# are timed. Either part may have nothing to do (pytest's 5) when PYTEST_ARGS names a few tests.
 test: setup  ## every test, those in a browser included
 	@sh tools/find_chromium.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not browser" $(PYTEST_ARGS) || test $$? -eq 5
-	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || test $$? -eq 5
+	@sh tools/run_tests.sh $(WORKERS) $(PYTEST_ARGS)
 
 lint: setup  ## ruff, pyright, and that no notebook holds outputs
 	$(BIN)/ruff check .

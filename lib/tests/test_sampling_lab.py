@@ -216,6 +216,7 @@ def made_by_torch(page):
 
 
 @pytest.mark.browser
+@pytest.mark.alone
 class TestInTheBrowser:
     @pytest.fixture
     def first(self, smoke_book, visit):
