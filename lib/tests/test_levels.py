@@ -3,13 +3,14 @@
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
 from fewsteps.errors import ParameterError
-from fewsteps.losses import ScoreMatching, geometric_levels, level_overlap, overlapping_levels
+from fewsteps.losses import ScoreMatching, geometric_levels, level_overlap, overlapping_levels, settling_eps
 
 dimensions = st.integers(5, 200_000)
 
@@ -48,6 +49,28 @@ def test_the_published_counts_follow():
 
 
 @pytest.mark.parametrize(
+    ("first", "count", "per_level", "published"),
+    [(50.0, 232, 5, 6.2e-6), (90.0, 500, 5, 3.3e-6), (190.0, 1086, 3, 1.8e-6)],
+    ids=["CIFAR-10", "CelebA", "towers"],
+)
+def test_the_published_steps_follow(first, count, per_level, published):
+    """BASE-NCSNv2, Technique 4: the paper's steps to the two digits printed; its moves are a score + sqrt(2 a) z."""
+    assert settling_eps(geometric_levels(first, 0.01, count), per_level) / 2 == pytest.approx(published, abs=0.5e-7)
+
+
+@pytest.mark.parametrize("per_level", [1, 3, 20])
+@pytest.mark.parametrize("ratio", [1.01, 1.2, 3.0])
+def test_no_other_step_leaves_less_noise(ratio, per_level):
+    """BASE-NCSNv2: iterate the variance of one level's moves, x - a x / (2 s^2) + sqrt(a) z, on a grid of steps."""
+    levels = [ratio * 0.01, 0.01]
+    steps = np.linspace(1e-4, 1.999, 20_001)
+    variance = np.full_like(steps, ratio**2)
+    for _ in range(per_level):
+        variance = (1 - steps / 2) ** 2 * variance + steps
+    assert settling_eps(levels, per_level) == pytest.approx(steps[variance.argmin()] * 1e-4, abs=1.1e-8)
+
+
+@pytest.mark.parametrize(
     ("make", "sentence"),
     [
         (lambda: geometric_levels(0.01, 1.0, 10), "last must be a number above 0 and below 0.01"),
@@ -55,6 +78,9 @@ def test_the_published_counts_follow():
         (lambda: overlapping_levels(1.0, 0.0, 10), "last must be a number above 0"),
         (lambda: overlapping_levels(1.0, 0.01, 4), "dimension must be an integer of at least 5"),
         (lambda: overlapping_levels(1.0, 0.01, 10, overlap=0.995), "overlap must be a number above 0 and at most 0.99"),
+        (lambda: settling_eps([1.0], 5), "levels must be at least two, decreasing"),
+        (lambda: settling_eps([0.1, 1.0], 5), "levels must be at least two, decreasing"),
+        (lambda: settling_eps([1.0, 0.1], 0), "per_level must be an integer of at least 1"),
         (lambda: level_overlap(0.9, 10), "ratio must be a number of at least 1"),
     ],
 )

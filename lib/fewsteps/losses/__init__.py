@@ -7,7 +7,7 @@ works in other units says so, and `predicts` is what the card of a checkpoint re
 
 from fewsteps.losses.denoising import EDM, Eps, Objective, ScoreMatching
 from fewsteps.losses.labels import CrossEntropy
-from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels
+from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels, settling_eps
 
 __all__ = [
     "EDM",
@@ -18,4 +18,5 @@ __all__ = [
     "geometric_levels",
     "level_overlap",
     "overlapping_levels",
+    "settling_eps",
 ]

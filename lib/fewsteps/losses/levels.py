@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from fewsteps.errors import ParameterError
 from fewsteps.parameters import integer, number
 
 
@@ -78,6 +79,52 @@ def overlapping_levels(first: float, last: float, dimension: int, *, overlap: fl
         middle = (low + high) / 2
         low, high = (middle, high) if level_overlap(middle, dimension) > overlap else (low, middle)
     return geometric_levels(first, last, 1 + math.ceil(math.log(first / last) / math.log(low)))
+
+
+def settling_eps(levels: list[float], per_level: int) -> float:
+    """The Langevin step with which noise follows these levels down best: NCSNv2's fourth technique.
+
+    Noise of variance (ratio sigma)^2, which a level inherits from the one before, has after `per_level` moves the
+    variance v sigma^2 with v = m^(2 per_level) (ratio^2 - f) + f, where e = eps / sigma_end^2, m = 1 - e / 2 and
+    f = e / (1 - m^2). Too small a step leaves what was inherited, too large a one adds its own; v is never below 1.
+
+    Parameters
+    ----------
+    levels : list of float
+        In geometric progression, decreasing; at least 2.
+    per_level : int
+        Moves at each.
+
+    Returns
+    -------
+    float
+        For :func:`fewsteps.samplers.langevin`, whose convention makes it twice the number that the paper prints.
+
+    Raises
+    ------
+    ParameterError
+        Unless the levels decrease and are at least 2.
+
+    Notes
+    -----
+    Source: BASE-NCSNv2 (Song & Ermon 2020, Proposition 3, Technique 4). It gives the paper's numbers for CIFAR-10,
+    CelebA and the towers.
+    """
+    if len(levels) < 2 or not levels[0] > levels[-1] > 0:
+        raise ParameterError("levels must be at least two, decreasing and above 0.")
+    moves = integer("per_level", per_level, least=1)
+    ratio = (levels[0] / levels[-1]) ** (1 / (len(levels) - 1))
+
+    def variance(e: float) -> float:
+        keep = (1 - e / 2) ** 2
+        settled = e / (1 - keep)
+        return keep**moves * (ratio**2 - settled) + settled
+
+    low, high = 0.0, 2.0  # one minimum; at e = 2 a move forgets all that was, and a larger one overshoots
+    for _ in range(60):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, right) if variance(left) < variance(right) else (left, high)
+    return (low + high) / 2 * levels[-1] ** 2
 
 
 def level_overlap(ratio: float, dimension: int) -> float:
