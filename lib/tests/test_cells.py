@@ -3,11 +3,14 @@
 import json
 import math
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -19,6 +22,7 @@ from fewsteps.experiments.cells import Cell, Table, fill
 from fewsteps.experiments.sampling import Plan, sample
 
 QUICK = Plan("digits", "ancestral", 3, count=8)
+CELLS = [Cell("one", replace(QUICK, seed=seed)) for seed in range(16)]
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,42 @@ def test_rows_of_other_settings_are_dropped(tmp_path):
     assert fill(table, wanted) == [] and len(table.rows) == 3
     table.add({**next(iter(table.rows.values())), "key": "stale"})
     assert table.keep(cells.keys(wanted)) == 1 and len(table.rows) == 3
+
+
+def test_a_bug_in_one_cell_says_where_and_stops_no_other(tmp_path, monkeypatch):
+    measured = cells.evaluate
+    monkeypatch.setattr(cells, "evaluate", lambda plan, *given, **named: measured(plan, *given, **named)["none"])
+    failed = fill(Table(tmp_path / "t.json", "x"), [Cell("one", QUICK), Cell("two", QUICK)])
+    assert len(failed) == 2
+    assert re.fullmatch(r"one, .*: KeyError: 'none' \(cells\.py, line \d+\)", failed[0]), failed[0]
+
+
+def _fill_for_ever(path):
+    fill(Table(path, "x"), CELLS)
+
+
+def test_twenty_kills_leave_the_same_table(tmp_path):
+    """TDAS-11: SIGKILL at 20 random moments, then to the end: no torn file, nothing twice, and the same rows."""
+    path, whole = tmp_path / "t.json", tmp_path / "whole.json"
+    began = time.monotonic()
+    fill(Table(whole, "x"), CELLS)
+    pace = (time.monotonic() - began) / len(CELLS)
+    context = get_context("fork")  # nothing to import: a start takes no longer than a cell
+    chance = random.Random(0)
+    kept: dict[str, dict] = {}
+    for _ in range(20):
+        running = context.Process(target=_fill_for_ever, args=(path,))
+        running.start()
+        time.sleep(chance.uniform(0.0, 2.5 * pace))
+        running.kill()
+        running.join()
+        now = {row["key"]: row for row in rows(path)} if path.exists() else {}
+        assert {key: now.get(key) for key in kept} == kept
+        kept = now
+    assert kept, "every kill came before the first row"
+    fill(Table(path, "x"), CELLS)
+    ends = [{row["key"]: {**row, "seconds": 0} for row in rows(table)} for table in (path, whole)]
+    assert ends[0] == ends[1] and len(ends[0]) == len(CELLS)
 
 
 def test_a_search_without_an_end_is_no_choice(tmp_path, monkeypatch):
@@ -238,7 +278,7 @@ def test_half_precision_is_close():
 
 def test_grids_judge_everything_alike():
     """PDS-9: the same budgets, seeds and counts for every method; unknown tables are listed."""
-    made = grids.grid("scoreboard-mnist")
+    made = [cell for cell in grids.grid("scoreboard-mnist") if cell.plan.nfe in grids.NFE]
     by = {}
     for cell in made:
         by.setdefault(cell.method, set()).add((cell.plan.nfe, cell.plan.seed, cell.plan.count))
@@ -252,7 +292,18 @@ def test_grids_judge_everything_alike():
 def test_a_sweep_that_was_killed_goes_on(tmp_path):
     """SIGKILL in mid-sweep: no torn file, finished rows stay, and the same command fills the rest."""
     path = tmp_path / "t.json"
-    sweep = [sys.executable, "-m", "fewsteps.cli", "sweep", "scoreboard-digits", "--smoke", "--workers", "1", "--out"]
+    sweep = [
+        sys.executable,
+        "-m",
+        "fewsteps.cli",
+        "sweep",
+        "scoreboard-digits",
+        "--profile",
+        "smoke",
+        "--workers",
+        "1",
+        "--out",
+    ]
     command, whole = [*sweep, str(path), "--only", "dpmpp_2m"], [*sweep, str(tmp_path / "whole.json")]
     whole += ["--only", "dpmpp_2m"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -279,7 +330,7 @@ def test_a_step_of_langevin_moves_is_chosen_like_a_filter(tmp_path, monkeypatch)
     """PDS-9, PDS Table 1: preconditioner and step of NCSN's sampler together, and both reach the judged row."""
     points = [{"step": 0.2}, {"kind": "pds", "r": 0.2, "lam": 1.6, "direction": "M", "drift": True, "step": 0.5}]
     monkeypatch.setitem(choosing.FAMILIES, "langevin_pds", points)
-    wanted = [cell for cell in grids.grid("moves-mnist-ncsn", smoke=True) if "PDS" in cell.method]
+    wanted = [cell for cell in grids.grid("moves-mnist-ncsn", "smoke") if "PDS" in cell.method]
     assert wanted[0].plan.nfe == 20 and wanted[0].plan.start == "uniform"
     assert fill(Table(tmp_path / "t.json", "x"), wanted) == []
     [choice, judged] = sorted(rows(tmp_path / "t.json"), key=lambda row: row["method"] != "choice")
@@ -295,6 +346,6 @@ def test_every_table_can_be_made():
     for name in grids.GRIDS:
         if any(name.endswith(network) for network in ("faces", "mnist-ncsnv2") if network not in here):
             continue
-        if not name.endswith("-large"):
-            made = grids.grid(name)
-            assert len({cell.key() for cell in made}) == len(made), name
+        for profile in ("smoke", "cpu", "gpu"):
+            made = grids.grid(name, profile)
+            assert len({cell.key() for cell in made}) == len(made), (name, profile)

@@ -11,13 +11,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     sweep = commands.add_parser("sweep", help="fill a table of the book; rows that are there are not made again")
     sweep.add_argument("grid", metavar="GRID", help="a name; an unknown one lists those there are")
-    sweep.add_argument("--out", type=Path, metavar="FILE", help="of the rows (default: data/results/GRID.json)")
+    sweep.add_argument("--out", type=Path, metavar="FILE", help="of the rows (default: in data/results)")
     sweep.add_argument("--folder", type=Path, metavar="DIR", help="of the checkpoints (default: data/checkpoints)")
     sweep.add_argument("--workers", type=int, metavar="N", help="processes here (default: one per core)")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, as in tcp://host:8786")
     sweep.add_argument("--retries", type=int, default=0, metavar="N", help="of what failed for no reason of yours")
     sweep.add_argument("--device", default="cpu", metavar="D", help="where images are made (default: cpu)")
-    sweep.add_argument("--smoke", action="store_true", help="a few images per cell, to see that all of it runs")
+    sweep.add_argument("--profile", default="cpu", help="how much: smoke, cpu as printed, or gpu (default: cpu)")
     sweep.add_argument("--only", metavar="TEXT", help="cells whose method, sampler or NFE (nfe=20) this names")
     sweep.set_defaults(run=run, kept="the rows that were finished are kept, and the same command goes on from there")
 
@@ -32,9 +32,9 @@ def run(chosen: argparse.Namespace) -> int:
     from fewsteps.files import exclusive
     from fewsteps.parameters import integer
 
-    cells = grid(chosen.grid, smoke=chosen.smoke)
-    if chosen.smoke and chosen.out is None:
-        raise ParameterError("--smoke needs --out: a few images are no result to keep in data/results.")
+    cells = grid(chosen.grid, chosen.profile)
+    if chosen.profile == "smoke" and chosen.out is None:
+        raise ParameterError("--profile smoke needs --out: a few images are no result to keep in data/results.")
     if chosen.only:
         known = {c.plan.sampler for c in cells} | {f"nfe={c.plan.nfe}" for c in cells} | {c.method for c in cells}
         cells = [c for c in cells if chosen.only in (c.method, c.plan.sampler, f"nfe={c.plan.nfe}")]
@@ -42,9 +42,13 @@ def run(chosen: argparse.Namespace) -> int:
             raise ParameterError(f"--only must name one of {', '.join(sorted(known))}, not {chosen.only!r}.")
     usual = os.cpu_count() or 1 if chosen.device == "cpu" else 1
     workers = usual if chosen.workers is None else integer("--workers", chosen.workers, least=1)
-    path = chosen.out or results.FOLDER / f"{chosen.grid}.json"
+    apart = "" if chosen.profile == "cpu" else f"-{chosen.profile}"
+    path = chosen.out or results.FOLDER / f"{chosen.grid}{apart}.json"
     with exclusive(path.with_name(f".{path.name}.lock"), "another sweep into this table"):
-        table, folder = Table(path, f"fewsteps sweep {chosen.grid}"), chosen.folder or checkpoints.FOLDER
+        table, folder = (
+            Table(path, f"fewsteps sweep {chosen.grid} --profile {chosen.profile}"),
+            chosen.folder or checkpoints.FOLDER,
+        )
         if not chosen.only and (stale := table.keep(keys(cells, folder))):
             print(f"{stale} rows were of other weights, statistics or settings and are made again.", flush=True)
         with engine(workers, chosen.scheduler, integer("--retries", chosen.retries, least=0)) as where:

@@ -8,11 +8,13 @@ days of computing for every comment that changes.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from fewsteps import checkpoints
@@ -200,13 +202,21 @@ def _make(
         if isinstance(result, BaseException):
             if not isinstance(result, Exception):
                 raise result
-            kind = "" if isinstance(result, UserError) else f"{type(result).__name__}: "
-            failed.append(f"{name}: {kind}{result}")
+            failed.append(f"{name}: {_sentence(result)}")
             say(f"{done} of {len(missing)}: {failed[-1]}")
             continue
         table.add({"key": key, **result})
         say(f"{done} of {len(missing)}: {name}, {result['seconds']:.0f} s, {_brief(result)}; {left}")
     return failed
+
+
+def _sentence(error: Exception) -> str:
+    """What a user's error says; of any other also its kind, and the line of this package that it came from."""
+    if isinstance(error, UserError):
+        return str(error)
+    ours = [line for line in extract_tb(error.__traceback__) if f"{os.sep}fewsteps{os.sep}" in line.filename]
+    where = f" ({Path(ours[-1].filename).name}, line {ours[-1].lineno})" if ours else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _cost(cell: Cell) -> int:

@@ -56,18 +56,18 @@ class Here:
         self.retries = retries
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:
-        """In the order of the jobs; an error that is no user's stops the sweep."""
+        """In the order of the jobs."""
         for key, job in jobs.items():
-            for left in range(self.retries, -1, -1):
+            result = None
+            for _ in range(self.retries + 1):
                 try:
                     result = job.finish([shard() for shard in job.shards])
                     break
                 except UserError as error:
                     result = error
                     break
-                except Exception:
-                    if not left:
-                        raise
+                except Exception as error:
+                    result = error
             yield key, result
 
 

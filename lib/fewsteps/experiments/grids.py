@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from fewsteps import checkpoints
+from fewsteps import checkpoints, parameters
 from fewsteps.errors import ParameterError
 from fewsteps.experiments import gates
 from fewsteps.experiments.cells import Cell
 from fewsteps.experiments.sampling import Plan
+from fewsteps.parameters import Profile
 
-NFE = (10, 20, 50, 100)
+NFE = (10, 20, 50)
 LONG = (200, 500, 1000)
 SEEDS = (0, 1, 2)
 COUNT = 1000
@@ -68,7 +69,7 @@ SCOREBOARD: dict[str, Method] = {
     "predictor-corrector, best scalar": Method("pc", _best("scalar")),
 }
 
-# From 200 calls on: what the papers run, what a filter makes of it, and what one would use instead.
+# From 100 calls on: what the papers run, what a filter makes of it, and what one would use instead.
 LONG_RUNS = {
     name: SCOREBOARD[name]
     for name in (
@@ -125,14 +126,17 @@ RADII = ((0.9, 1.0), (0.8, 0.7), (0.7, 0.6), (0.6, 0.5), (0.5, 0.4), (0.4, 0.3),
 """TDAS' Fig. 11: pairs of r, as printed; the first and the others are in another order."""
 
 
+CPU = Profile("cpu")
+
+
 def table(
     network: str,
     methods: Mapping[str, Method],
-    nfes: Iterable[int] = NFE,
-    seeds: Iterable[int] = SEEDS,
+    nfes: Sequence[int] = NFE,
+    seeds: Sequence[int] = SEEDS,
     count: int = COUNT,
     *,
-    smoke: bool = False,
+    scale: Profile = CPU,
 ) -> list[Cell]:
     """Every method on one network at equal network calls.
 
@@ -140,20 +144,25 @@ def table(
     ----------
     network : str
     methods : mapping of name to Method
-    nfes, seeds : iterable of int
+    nfes, seeds : sequence of int
     count : int
-        Images per cell.
-    smoke : bool
-        One small cell of every kind.
+        Images per cell. All three are for the profile "cpu"; "gpu" takes every seed and ten times `COUNT`, and "smoke"
+        one small cell of every kind.
+    scale : Profile
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such network.
 
     Notes
     -----
     Source: TDAS-8, TDAS-10, TDAS-11, PDS-9, PDS-11.
     """
-    if smoke:
-        nfes, seeds, count = (4,), (0,), 8
-    card = checkpoints.card(network)
-    base = replace(gates.asked(card), half=not smoke)
+    nfes = scale.pick(smoke=(4,), cpu=nfes, gpu=nfes)
+    seeds = scale.pick(smoke=(0,), cpu=seeds, gpu=SEEDS)
+    count = scale.pick(smoke=8, cpu=count, gpu=10 * COUNT)
+    base = replace(gates.asked(checkpoints.card(network)), half=scale.name != "smoke")
     return [
         method.cell(name, replace(base, nfe=nfe, seed=seed, count=count))
         for nfe in nfes
@@ -162,28 +171,64 @@ def table(
     ]
 
 
-def moves(network: str, per_level: int, *, smoke: bool = False) -> list[Cell]:
+def scoreboard(network: str, *, scale: Profile = CPU) -> list[Cell]:
+    """Every method up to 50 calls; at 100, and on a GPU to 1000, those that are run so long.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such network.
+    """
+    short = table(network, SCOREBOARD, scale=scale)
+    if scale.name == "smoke":
+        return short
+    return short + table(network, LONG_RUNS, scale.pick(smoke=(), cpu=(100,), gpu=(100, *LONG)), scale=scale)
+
+
+def moves(network: str, per_level: int, *, scale: Profile = CPU) -> list[Cell]:
     """Annealed Langevin dynamics with few moves per level; its step, or its step and preconditioner, are chosen.
+
+    Parameters
+    ----------
+    network : str
+        Of NCSN's kind.
+    per_level : int
+        Moves per noise level.
+    scale : Profile
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such network.
+    ParameterError
+        If it is of another kind.
 
     Notes
     -----
     Source: PDS-9, Table 1.
     """
-    asked = gates.asked(checkpoints.card(network))
-    per_level = 2 if smoke else per_level
-    calls = per_level * len(checkpoints.card(network)["predicts"]["sigmas"]) + bool(asked.named.get("denoise", True))
+    card = checkpoints.card(network)
+    if card["predicts"]["kind"] != "score":
+        raise ParameterError(f"network must be of NCSN's kind, not {network!r}: it has no noise levels of its own.")
+    asked, per_level = gates.asked(card), scale.pick(smoke=2, cpu=per_level, gpu=per_level)
+    calls = per_level * len(card["predicts"]["sigmas"]) + bool(asked.named.get("denoise", True))
     named = {**asked.named, "per_level": per_level}
     named.pop("eps", None)  # chosen
-    base = replace(asked, nfe=calls, named=named, count=8 if smoke else FEW, half=not smoke)
+    base = replace(asked, nfe=calls, named=named, count=scale.pick(smoke=8, cpu=FEW, gpu=10 * COUNT))
     return [
-        method.cell(name, replace(base, seed=seed))
-        for seed in (SEEDS[:1] if smoke else SEEDS)
+        method.cell(name, replace(base, seed=seed, half=scale.name != "smoke"))
+        for seed in scale.pick(smoke=SEEDS[:1], cpu=SEEDS, gpu=SEEDS)
         for name, method in LANGEVIN.items()
     ]
 
 
-def sensitivity(network: str, nfe: int = 20, *, smoke: bool = False) -> list[Cell]:
+def sensitivity(network: str, nfe: int = 20, *, scale: Profile = CPU) -> list[Cell]:
     """TDAS' filter over pairs of gains and pairs of radii, and no filter.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such network.
 
     Notes
     -----
@@ -197,17 +242,13 @@ def sensitivity(network: str, nfe: int = 20, *, smoke: bool = False) -> list[Cel
         for r in RADII
     }
     methods["no filter"] = Method("reverse")
-    return table(network, methods, (nfe,), (0,), FEW, smoke=smoke)
+    return table(network, methods, (nfe,), (0,), FEW, scale=scale)
 
 
 NETWORKS = ("digits", "mnist", "fashion", "cifar10", "faces")
 GRIDS: dict[str, Callable[..., list[Cell]]] = {
-    **{f"scoreboard-{name}": partial(table, name, SCOREBOARD) for name in NETWORKS},
+    **{f"scoreboard-{name}": partial(scoreboard, name) for name in NETWORKS},
     **{f"long-{name}": partial(table, name, LONG_RUNS, LONG, (0,), FEW) for name in ("mnist", "cifar10")},
-    **{
-        f"scoreboard-{name}-large": partial(table, name, SCOREBOARD, (*NFE, *LONG), count=10 * COUNT)
-        for name in NETWORKS
-    },
     "native-vp": partial(table, "fashion-vp", NATIVE_VP),
     "places-mnist": partial(table, "mnist", PLACED, (20,)),
     "space-faces": partial(table, "faces", WITH_SPACE, (20, 50), count=FEW),
@@ -217,14 +258,22 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
 }
 
 
-def grid(name: str, *, smoke: bool = False) -> list[Cell]:
+def grid(name: str, profile: str = "cpu") -> list[Cell]:
     """The cells of a table.
+
+    Parameters
+    ----------
+    name : str
+    profile : {"smoke", "cpu", "gpu"}
+        How many images, seeds and budgets: a few to see that all of it runs, those that the book prints, or all.
 
     Raises
     ------
     ParameterError
-        If there is no such table; lists those there are.
+        If there is no such table or profile; lists those there are.
+    CheckpointError
+        If the network of the table is not there.
     """
     if name not in GRIDS:
         raise ParameterError(f"grid must be one of {', '.join(GRIDS)}, not {name!r}.")
-    return GRIDS[name](smoke=smoke)
+    return GRIDS[name](scale=parameters.profile(profile))
