@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str] | None] = {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
         *("training", "losses", "networks", "checkpoints", "trained", "data", "metrics", "figures", "results"),
     },
+    "bridge": {"samplers", "denoisers", "schedules", "filters", "transforms", "spectra"},
     "results": set(),  # reads the tables in data/results
     "figures": set(),  # draws the tensors it is given
     "widgets": {
