@@ -1,0 +1,208 @@
+"""A model that was made elsewhere, before an improvement is believed: spectra, a filter by the rule, a fair table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewsteps import filters, metrics, samplers, schedules, spectra, trained
+from fewsteps.denoisers import Denoiser
+from fewsteps.errors import ParameterError
+from fewsteps.filters import IDENTITY, Filter
+from fewsteps.parameters import integer
+from fewsteps.samplers import Step
+from fewsteps.transforms import Basis
+
+SCALAR, RULE = "predictor-corrector, best scalar", "predictor-corrector, TDAS' rule"
+LAMBDAS = (0.95, 0.9, 0.8, 0.7)
+"""Scalars on all noise, of which the best is what a filter has to beat."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a model is sampled.
+
+    Attributes
+    ----------
+    sampler : callable
+        Of :mod:`fewsteps.samplers`.
+    per_step : int
+        Network calls of a step.
+    named : mapping
+        Its further parameters.
+    filt : Filter
+    """
+
+    sampler: Callable[..., Iterator[Step]]
+    per_step: int = 1
+    named: Mapping[str, Any] = field(default_factory=dict)
+    filt: Filter = IDENTITY
+
+
+PC = Run(samplers.predictor_corrector, per_step=2)
+RUNS: dict[str, Run] = {
+    "predictor-corrector": PC,
+    "reverse diffusion": Run(samplers.predictor_corrector, named={"corrections": 0}),
+    "VE ancestral": Run(samplers.ve_ancestral),
+    "DPM-Solver++(2M)": Run(samplers.dpmpp_2m),
+}
+
+
+def images(model: Denoiser, shape: Sequence[int], run: Run, nfe: int, *, count: int, seed: int) -> Tensor:
+    """Samples as images.
+
+    Parameters
+    ----------
+    model : Denoiser
+        Variance exploding.
+    shape : (C, H, W)
+    run : Run
+    nfe : int
+        Network calls per image; as many steps as they pay for.
+    count, seed : int
+
+    Returns
+    -------
+    Tensor, shape (count, C, H, W)
+        In [0, 1].
+
+    Raises
+    ------
+    ParameterError
+        If the calls do not pay for a step.
+
+    Notes
+    -----
+    Source: BASE-VE-PC, BASE-VE-ANC, BASE-DPMS.
+    """
+    steps = integer("nfe", nfe, least=run.per_step) // run.per_step
+    times = schedules.geometric(model.schedule, steps)
+    with torch.no_grad():
+        x = samplers.last(
+            run.sampler(
+                model, (count, *shape), times, noise=samplers.white_noise(seed), filt=run.filt, **dict(run.named)
+            )
+        )
+    return trained.to_images(x, model.schedule)
+
+
+def excess(made: Tensor, power: Tensor, basis: Basis = "dct") -> Tensor:
+    """Generated over real power at every frequency, all channels together: TDAS' gamma.
+
+    Parameters
+    ----------
+    made : Tensor, shape (N, C, H, W)
+    power : Tensor, shape (H, W)
+        Of real images, in the same basis.
+
+    Returns
+    -------
+    float64 Tensor, shape (H, W)
+
+    Notes
+    -----
+    Source: TDAS-7, Eq. 7.
+    """
+    return spectra.ratio(spectra.power_spectrum(made.double(), basis), power)
+
+
+def automatic(ratio: Tensor, basis: Basis = "dct") -> Filter | None:
+    """TDAS' filter from the ratio of powers; None where its rule gives none, or one that is no filter.
+
+    Notes
+    -----
+    Source: TDAS-8.
+    """
+    try:
+        return filters.tdas_auto(ratio, basis)
+    except ParameterError:
+        return None
+
+
+def table(
+    made: Mapping[str, Callable[..., Tensor]],
+    against: metrics.Moments,
+    features: Callable[[Tensor], Tensor],
+    seeds: Sequence[int],
+) -> list[tuple[str, float, float]]:
+    """Fréchet distances of several ways to sample, all to the same images.
+
+    Parameters
+    ----------
+    made : mapping of name to callable
+        From a keyword ``seed`` to images.
+    against : Moments
+        Of the features of real images, others than those that a filter was chosen by.
+    features : callable
+        From images to (N, D).
+    seeds : sequence of int
+
+    Returns
+    -------
+    list of (name, mean, half the distance between the extremes over seeds)
+
+    Notes
+    -----
+    Source: TDAS-11.
+    """
+    rows = []
+    for name, make in made.items():
+        values = [metrics.frechet(metrics.Moments.of(features(make(seed=seed))), against) for seed in seeds]
+        rows.append((name, sum(values) / len(values), (max(values) - min(values)) / 2))
+    return rows
+
+
+def best_scalar(
+    distance: Callable[[Filter], float], lambdas: Sequence[float] = LAMBDAS
+) -> tuple[Filter, list[tuple[float, float]]]:
+    """The scalar on all noise that brings samples nearest.
+
+    Parameters
+    ----------
+    distance : callable
+        Of a filter; by other seeds and other real images than those that will judge it.
+    lambdas : sequence of float
+
+    Returns
+    -------
+    (Filter, list of (lambda, distance))
+    """
+    tried = [(lam, distance(filters.scalar(lam))) for lam in lambdas]
+    return filters.scalar(min(tried, key=lambda pair: pair[1])[0]), tried
+
+
+def by_ring(ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """Frequency in cycles per pixel, and the mean of `ratio` over its ring; the zero frequency left out."""
+    rings = spectra.radial_mean(ratio, "dct")
+    return rings.frequency[1:], rings.power[1:]
+
+
+def verdict(rows: Sequence[tuple[str, float, float]]) -> str:
+    """A sentence on TDAS' rule from a table with all of `RUNS`, the best scalar and, where there is one, the rule.
+
+    Two rows are told apart where their distance exceeds the spread of both over seeds.
+
+    Parameters
+    ----------
+    rows : sequence of (name, mean, half)
+        From :func:`table`.
+    """
+    known = {name: (mean, half) for name, mean, half in rows}
+    if RULE not in known:
+        return "the rule gives no filter, since kappa never reaches its quantiles."
+    others = min(("VE ancestral", "DPM-Solver++(2M)"), key=lambda name: known[name][0])
+    said = [
+        f"{_compared(known[RULE], known[name])} {label}"
+        for name, label in (("predictor-corrector", "no filter"), (SCALAR, "the best scalar"), (others, others))
+    ]
+    return f"at this budget the filter by the rule is {said[0]}, {said[1]} and {said[2]}."
+
+
+def _compared(one: tuple[float, float], other: tuple[float, float]) -> str:
+    if abs(one[0] - other[0]) <= one[1] + other[1]:
+        return "not apart from"
+    return "better than" if one[0] < other[0] else "worse than"

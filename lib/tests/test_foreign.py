@@ -1,0 +1,95 @@
+"""What chapter 12 does with a model that was made elsewhere."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fewsteps import denoisers, filters, metrics, spectra
+from fewsteps import schedules as sch
+from fewsteps.errors import ParameterError
+from fewsteps.experiments import foreign
+
+VE = sch.VE(0.01, 20.0)
+SHAPE = (1, 16, 16)
+
+
+def model():
+    """Grey noise of small spread around .5, exactly known: clipping to [0, 1] does nothing to it."""
+    return denoisers.Gaussian(VE, torch.full((16, 16), 0.01, dtype=torch.float64), torch.full((16, 16), 0.5))
+
+
+def real(count=512):
+    generator = torch.Generator().manual_seed(7)
+    return 0.5 + 0.1 * torch.randn((count, *SHAPE), generator=generator)
+
+
+@pytest.mark.parametrize("name", foreign.RUNS)
+def test_every_run_spends_its_calls_and_no_more(name):
+    """TDAS-11: equal network calls, whatever a step costs."""
+    calls = []
+
+    class Counting:
+        schedule = VE
+
+        def mean(self, x, t, cond=None):
+            calls.append(float(t))
+            return model().mean(x, t)
+
+        def draw(self, x, t, cond=None, noise=None):
+            return self.mean(x, t)
+
+    made = foreign.images(Counting(), SHAPE, foreign.RUNS[name], 21, count=2, seed=0)
+    assert made.shape == (2, *SHAPE) and float(made.min()) >= 0 and float(made.max()) <= 1
+    assert len(calls) == 21 // foreign.RUNS[name].per_step * foreign.RUNS[name].per_step
+
+
+def test_too_few_calls_for_a_step_are_refused():
+    with pytest.raises(ParameterError, match="nfe must be an integer of at least 2"):
+        foreign.images(model(), SHAPE, foreign.PC, 1, count=1, seed=0)
+
+
+def test_excess_is_the_ratio_of_powers_and_the_rule_follows_it():
+    """TDAS-7, TDAS-8: twice the deviation is four times the power; no filter where there is nothing to mend."""
+    given = real()
+    ratio = foreign.excess(0.5 + 2 * (given - 0.5), spectra.power_spectrum(given.double(), "dct"))
+    assert torch.allclose(ratio.flatten()[1:], torch.full((255,), 4.0, dtype=torch.float64))
+    frequency, power = foreign.by_ring(ratio)
+    assert power.tolist() == pytest.approx([4.0] * len(power)) and float(frequency[-1]) == pytest.approx(0.5, abs=0.04)
+    rising = 1 + spectra.radius((16, 16), "dct")
+    made = foreign.automatic(rising)
+    assert made is not None and float(made.frequency.exact.min()) < 1
+    assert foreign.automatic(rising.flip(0, 1)) is None
+
+
+def test_the_table_prefers_what_is_nearer_and_the_scalar_is_the_best_of_its_list():
+    """TDAS-11: few steps of reverse diffusion leave noise; a second-order solver does not."""
+
+    def features(images):
+        return images.flatten(1)[:, :8].double()
+
+    def draw(run, seed, nfe=12):
+        return foreign.images(model(), SHAPE, run, nfe, count=400, seed=seed)
+
+    runs = {name: lambda seed, run=run: draw(run, seed) for name, run in foreign.RUNS.items()}
+    rows = {name: mean for name, mean, _ in foreign.table(runs, metrics.Moments.of(features(real())), features, (0, 1))}
+    assert rows["DPM-Solver++(2M)"] < rows["reverse diffusion"]
+    reverse = foreign.RUNS["reverse diffusion"]
+    distance = lambda filt: metrics.frechet_between(features(draw(replace(reverse, filt=filt), 5)), features(real()))  # noqa: E731
+    best, tried = foreign.best_scalar(distance, (0.95, 0.6))
+    assert [lam for lam, _ in tried] == [0.95, 0.6]
+    assert distance(best) == min(value for _, value in tried)
+    assert isinstance(best, filters.Filter)
+
+
+def test_the_verdict_says_what_the_table_does():
+    rows = [
+        ("predictor-corrector", 1.0, 0.05), ("reverse diffusion", 2.0, 0.1), ("VE ancestral", 0.5, 0.05),
+        ("DPM-Solver++(2M)", 0.2, 0.05), (foreign.SCALAR, 0.62, 0.05),
+    ]  # fmt: skip
+    assert "gives no filter" in foreign.verdict(rows)
+    said = foreign.verdict([*rows, (foreign.RULE, 0.6, 0.05)])
+    assert said == (
+        "at this budget the filter by the rule is better than no filter, not apart from the best scalar and worse than "
+        "DPM-Solver++(2M)."
+    )
