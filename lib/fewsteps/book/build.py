@@ -117,9 +117,11 @@ def generated(root: Path) -> Stage:
     """The pages that are written by code."""
     if importlib.util.find_spec("fewsteps.book.coverage") is None:
         return {}
-    from fewsteps.book import coverage
+    from fewsteps.book import coverage, scorecard
 
-    return {"book/coverage.md": coverage.page(root)} if (root / "data" / "coverage.yaml").is_file() else {}
+    made = {"coverage": coverage.page, "claims": scorecard.page}
+    names = {"coverage": "book/coverage.md", "claims": "book/scorecard.md"}
+    return {names[key]: page(root) for key, page in made.items() if (root / "data" / f"{key}.yaml").is_file()}
 
 
 def _key(project: Project, stage: Stage) -> str:

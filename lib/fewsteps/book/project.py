@@ -129,8 +129,8 @@ class Project:
 
     @cached_property
     def data_digest(self) -> str:
-        """Hash of the project's own data, without what no notebook reads: prose and the coverage map."""
-        paths = files_below(self.root / "data", leave_out=("cache", "coverage.yaml"))
+        """Hash of the project's own data, without what no notebook reads: prose, claims and the coverage map."""
+        paths = files_below(self.root / "data", leave_out=("cache", "coverage.yaml", "claims.yaml"))
         return digest_tree(self.root, (path for path in paths if path.suffix != ".md"))
 
     @cached_property
