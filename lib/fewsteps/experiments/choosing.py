@@ -49,6 +49,10 @@ FAMILIES: dict[str, list[dict[str, Any]]] = {
         {"kind": "pds", "r": 0.2, "lam": lam, "direction": direction, "drift": True, "step": step}
         for lam, direction, step in product((1.3, 1.6), ("M", "M_inv"), (0.2, 0.5, 1.0))
     ],
+    "langevin_tdas": [
+        {"kind": "tdas", "lam": lam, "r": r, "step": step}
+        for lam, r, step in product((0.8, 0.9), (0.1, 0.25), (0.2, 0.5, 1.0))
+    ],
 }
 """Twelve points each. A zone's gain of 1 is no filter, so it is in no grid."""
 

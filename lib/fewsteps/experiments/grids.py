@@ -118,6 +118,7 @@ WITH_SPACE: dict[str, Method] = {
 LANGEVIN: dict[str, Method] = {
     "annealed Langevin, best step": Method("langevin", _best("langevin_step")),
     "annealed Langevin, best PDS and step": Method("langevin", _best("langevin_pds")),
+    "annealed Langevin, best TDAS and step": Method("langevin", _best("langevin_tdas")),
 }
 
 GAINS = ((1.0, 0.9), (0.9, 0.8), (0.8, 0.7), (0.7, 0.6), (0.6, 0.5), (0.5, 0.4), (0.4, 0.3))
@@ -186,7 +187,7 @@ def scoreboard(network: str, *, scale: Profile = CPU) -> list[Cell]:
 
 
 def moves(network: str, per_level: int, *, scale: Profile = CPU) -> list[Cell]:
-    """Annealed Langevin dynamics with few moves per level; its step, or its step and preconditioner, are chosen.
+    """Annealed Langevin dynamics with few moves per level; its step, or its step and a filter, are chosen.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ def moves(network: str, per_level: int, *, scale: Profile = CPU) -> list[Cell]:
 
     Notes
     -----
-    Source: PDS-9, Table 1.
+    Source: PDS-9, Table 1; TDAS-11, Table 3a.
     """
     card = checkpoints.card(network)
     if card["predicts"]["kind"] != "score":
@@ -253,7 +254,7 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
     "places-mnist": partial(table, "mnist", PLACED, (20,)),
     "space-faces": partial(table, "faces", WITH_SPACE, (20, 50), count=FEW),
     "sensitivity-mnist": partial(sensitivity, "mnist"),
-    "moves-mnist-ncsn": partial(moves, "mnist-ncsn", 20),
+    **{f"moves-{name}": partial(moves, name, 20) for name in ("mnist-ncsn", "cifar10-ncsn")},
     "moves-mnist-ncsnv2": partial(moves, "mnist-ncsnv2", 1),
 }
 
