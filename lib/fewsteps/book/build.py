@@ -117,11 +117,12 @@ def generated(root: Path) -> Stage:
     """The pages that are written by code."""
     if importlib.util.find_spec("fewsteps.book.coverage") is None:
         return {}
-    from fewsteps.book import coverage, scorecard
+    from fewsteps.book import coverage, reference, scorecard
 
     made = {"coverage": coverage.page, "claims": scorecard.page}
     names = {"coverage": "book/coverage.md", "claims": "book/scorecard.md"}
-    return {names[key]: page(root) for key, page in made.items() if (root / "data" / f"{key}.yaml").is_file()}
+    found: Stage = {names[key]: page(root) for key, page in made.items() if (root / "data" / f"{key}.yaml").is_file()}
+    return found | (reference.pages() if found else {})  # other projects, as those of the tests, have no such pages
 
 
 def _key(project: Project, stage: Stage) -> str:
