@@ -3,7 +3,7 @@
 (function () {
   "use strict";
 
-  const SORTED = 5; // rows from which on an order is worth choosing
+  const SORTED = 6; // rows from which on an order is worth choosing
   const FILTERED = 12;
   const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 

@@ -117,6 +117,17 @@ def test_a_unet_says_nothing_at_first():
     assert all(not block.second.weight.any() for block in [*network.down, *network.middle, *network.up])
 
 
+def test_the_direct_path_carries_every_pixel():
+    """With gains of one, a kernel that copies and nothing else trained, what comes out is what went in."""
+    network, x = made("unet", direct=True, patch=4), images(3, 3, 16, 16)
+    assert not said(network, x).any()
+    torch.nn.init.dirac_(network.direct.weight)
+    torch.nn.init.zeros_(network.direct.bias)
+    torch.nn.init.ones_(network.gain.bias)
+    assert torch.equal(said(network, x), x)
+    assert made("unet").direct is None
+
+
 def test_a_dropped_class_is_no_class():
     network, x, times = stirred(made("unet")), images(3, 3, 16, 16), torch.tensor([-0.5, 0.0, 0.5])
     without = network(x, times)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer
 
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 GROUP = 8  # channels that share a mean and a spread
 
 
@@ -39,6 +41,10 @@ class UNet(nn.Module):
         Number of classes; 0 for a network that knows none. Class -1 is "any".
     size : int, optional
         Side of the images it was made for; others are refused where given.
+    direct : bool
+        Whether folded pixels also go straight to the output, through one convolution whose gains the noise level
+        steers. Where there is little noise a preconditioned network has to return that noise pixel by pixel, and a
+        patch of 4 has 48 numbers, nearly as many as there are channels to carry them: without it faces keep a grain.
 
     Raises
     ------
@@ -64,6 +70,7 @@ class UNet(nn.Module):
         patch: int = 2,
         classes: int = 0,
         size: int | None = None,
+        direct: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("blocks", blocks), ("patch", patch)):
@@ -78,7 +85,10 @@ class UNet(nn.Module):
         widths = [width * factor for factor in multipliers]
         features = 4 * width
         self.embed = _Embedding(features, classes)
-        self.inward = nn.Conv2d(channels * patch**2, width, 3, padding=1)
+        folded = channels * patch**2
+        self.inward = nn.Conv2d(folded, width, 3, padding=1)
+        self.direct = nn.Conv2d(folded, folded, 3, padding=1) if direct else None
+        self.gain = _zero(nn.Linear(features, folded)) if direct else None
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         kept = [now := width]
@@ -97,7 +107,7 @@ class UNet(nn.Module):
             if level:
                 self.up.append(_Block(now, now, features, change="up"))
         self.norm = _norm(now)
-        self.outward = _zero(nn.Conv2d(now, channels * patch**2, 3, padding=1))
+        self.outward = _zero(nn.Conv2d(now, folded, 3, padding=1))
 
     def forward(self, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
         """Prediction, of the shape of `x`.
@@ -118,7 +128,8 @@ class UNet(nn.Module):
         """
         self._check(x, cond)
         steer = self.embed(times, cond)
-        h = self.inward(F.pixel_unshuffle(x, self.patch))
+        folded = F.pixel_unshuffle(x, self.patch)
+        h = self.inward(folded)
         kept = [h]
         for block in self.down:
             h = block(h, steer)
@@ -127,7 +138,10 @@ class UNet(nn.Module):
             h = block(h, steer)
         for block in self.up:
             h = block(h if block.change else torch.cat((h, kept.pop()), dim=1), steer)
-        return F.pixel_shuffle(self.outward(F.silu(self.norm(h))), self.patch)
+        h = self.outward(F.silu(self.norm(h)))
+        if self.direct is not None and self.gain is not None:
+            h = h + self.gain(steer)[:, :, None, None] * self.direct(folded)
+        return F.pixel_shuffle(h, self.patch)
 
     def _check(self, x: Tensor, cond: Tensor | None) -> None:
         unit = self.patch * 2 ** (self.levels - 1)
@@ -223,7 +237,7 @@ def _norm(width: int, *, affine: bool = True) -> nn.GroupNorm:
     return nn.GroupNorm(width // GROUP, width, affine=affine)
 
 
-def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+def _zero(layer: Layer) -> Layer:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
