@@ -1,6 +1,7 @@
 """Tables as the chapters read them."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -81,3 +82,46 @@ def test_printed(table):
     assert boards.read(name, "precision")[0].value == 0.5
     with pytest.raises(errors.DataError, match="holds no speed: there are FD-x, precision"):
         boards.read(name, "speed")
+
+
+class TestDrift:
+    def row(self, method="one", value=2.0, nfe=10, seed=0):
+        measured = {"metric": "FD-x", "value": value, "low": value - 0.3, "high": value + 0.2}
+        return {"method": method, "plan": {"nfe": nfe, "seed": seed}, "rows": [measured]}
+
+    def written(self, path, *rows):
+        path.write_text(json.dumps({"made_by": "x", "rows": [*rows, {"method": "choice"}]}))
+        return path
+
+    def test_what_moved_beyond_both_intervals_is_said(self, tmp_path, capsys):
+        """TDAS-11: the root of the two squares, 0.42; and rows that only one table has."""
+        before = self.written(tmp_path / "a.json", self.row(), self.row(seed=1), self.row("gone"))
+        now = self.written(tmp_path / "b.json", self.row(value=2.4), self.row(seed=1, value=2.5), self.row("new"))
+        assert boards.drift(before, before) == []
+        assert boards.drift(before, now, "new") == ["new, 10 NFE, seed 0: only in b.json"]
+        assert boards.drift(before, now, "nfe=20") == []
+        assert boards.drift(before, now) == [
+            "new, 10 NFE, seed 0: only in b.json",
+            "one, 10 NFE, seed 1: FD-x is 2.5 ± 0.3 and was 2 ± 0.3",
+            "gone, 10 NFE, seed 0: not in b.json",
+        ]
+        broken = self.written(tmp_path / "c.json", self.row(value=math.nan))
+        assert len(boards.drift(self.written(tmp_path / "d.json", self.row()), broken)) == 1
+
+    def test_the_command_fails_with_the_difference(self, tmp_path, monkeypatch, capsys):
+        from fewsteps.cli import main
+
+        monkeypatch.setattr(results, "FOLDER", tmp_path)
+        self.written(tmp_path / "a.json", self.row())
+        assert main(["drift", "a", str(self.written(tmp_path / "b.json", self.row(value=9.0)))]) == 1
+        assert "FD-x is 9 ± 0.3 and was 2 ± 0.3" in capsys.readouterr().out
+        assert main(["drift", "a", str(tmp_path / "a.json")]) == 0
+        assert "agrees with a within its intervals" in capsys.readouterr().out
+
+    def test_refusals(self, tmp_path):
+        whole = self.written(tmp_path / "a.json", self.row())
+        with pytest.raises(errors.DataError, match=r"b\.json cannot be read"):
+            boards.drift(whole, tmp_path / "b.json")
+        (tmp_path / "b.json").write_text("[]")
+        with pytest.raises(errors.DataError, match=r"b\.json is no table of fewsteps sweep"):
+            boards.drift(whole, tmp_path / "b.json")

@@ -1,4 +1,4 @@
-"""``fewsteps sweep``."""
+"""``fewsteps sweep`` and ``fewsteps drift``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add the command to the parser."""
+    """Add the commands to the parser."""
     sweep = commands.add_parser("sweep", help="fill a table of the book; rows that are there are not made again")
     sweep.add_argument("grid", metavar="GRID", help="a name; an unknown one lists those there are")
     sweep.add_argument("--out", type=Path, metavar="FILE", help="of the rows (default: in data/results)")
@@ -20,6 +20,22 @@ def add(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument("--profile", default="cpu", help="how much: smoke, cpu as printed, or gpu (default: cpu)")
     sweep.add_argument("--only", metavar="TEXT", help="cells whose method, sampler or NFE (nfe=20) this names")
     sweep.set_defaults(run=run, kept="the rows that were finished are kept, and the same command goes on from there")
+
+    drift = commands.add_parser("drift", help="whether a table that was made again is the one that is shipped")
+    drift.add_argument("grid", metavar="GRID", help="a table in data/results")
+    drift.add_argument("fresh", type=Path, metavar="FILE", help="the same table, made again")
+    drift.add_argument("--only", metavar="TEXT", help="rows of this method or NFE (nfe=20)")
+    drift.set_defaults(run=run_drift, kept="nothing was written")
+
+
+def run_drift(chosen: argparse.Namespace) -> int:
+    """Compare."""
+    from fewsteps import results
+    from fewsteps.experiments.boards import drift
+
+    said = drift(results.FOLDER / f"{chosen.grid}.json", chosen.fresh, chosen.only)
+    print("\n".join(said) if said else f"{chosen.fresh.name} agrees with {chosen.grid} within its intervals.")
+    return 1 if said else 0
 
 
 def run(chosen: argparse.Namespace) -> int:

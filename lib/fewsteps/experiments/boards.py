@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fewsteps import results
@@ -177,3 +179,58 @@ def missing(table: str, methods: Iterable[str]) -> list[str]:
     """Methods that the table has no row of yet."""
     known = {row["method"] for row in results.read(table)["rows"]}
     return [method for method in methods if method not in known]
+
+
+def drift(shipped: Path, fresh: Path, only: str | None = None) -> list[str]:
+    """Where a table that was made again differs from the one that is shipped, beyond both intervals.
+
+    Parameters
+    ----------
+    shipped, fresh : Path
+        Two tables of `fewsteps sweep`.
+    only : str, optional
+        Compare the rows of this method or of this budget (nfe=20) alone, as a sweep with the same word makes them.
+
+    Returns
+    -------
+    list of str
+        A sentence for every number whose difference exceeds the interval of a difference, and for every row that only
+        one of them has.
+
+    Raises
+    ------
+    DataError
+        If a table is not there or damaged.
+    """
+    before, now = _by_run(shipped, only), _by_run(fresh, only)
+    said = [f"{_run(run)}: only in {fresh.name}" for run in now if run not in before]
+    for run, rows in before.items():
+        if run not in now:
+            said.append(f"{_run(run)}: not in {fresh.name}")
+            continue
+        for metric, (value, half) in rows.items():
+            again, its_half = now[run].get(metric, (math.nan, 0.0))
+            if not abs(value - again) <= math.hypot(half, its_half):
+                said.append(f"{_run(run)}: {metric} is {again:.4g} ± {its_half:.2g} and was {value:.4g} ± {half:.2g}")
+    return said
+
+
+def _by_run(path: Path, only: str | None) -> dict[tuple[str, int, int], dict[str, tuple[float, float]]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return {
+            (row["method"], row["plan"]["nfe"], row["plan"]["seed"]): {
+                said["metric"]: (said["value"], max(said["high"] - said["value"], said["value"] - said["low"]))
+                for said in row["rows"]
+            }
+            for row in rows
+            if row["method"] != "choice" and only in (None, row["method"], f"nfe={row['plan']['nfe']}")
+        }
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path.name} is no table of fewsteps sweep: restore it, or make it again.") from error
+
+
+def _run(run: tuple[str, int, int]) -> str:
+    return f"{run[0]}, {run[1]} NFE, seed {run[2]}"
