@@ -176,7 +176,7 @@ OURS: dict[tuple[str, str], list[Ours]] = {
     ("TDAS", "1"): [Ours("scoreboard-faces", (_PC, _PC_TDAS, *_RIVALS), (_PC_TDAS, _PC), f"64 px, {_SMALL}")],
     ("TDAS", "3b"): [
         Ours(f"scoreboard-{name}", (_PC, _PC_TDAS, *_RIVALS), (_PC_TDAS, _PC), f"{_SMALL}; calls, not iterations")
-        for name in ("cifar10", "mnist")
+        for name in ("cifar10", "mnist", "digits")
     ],
     ("TDAS", "3a"): [
         Ours(
@@ -210,7 +210,7 @@ OURS: dict[tuple[str, str], list[Ours]] = {
             ("predictor-corrector, best PDS", _PC),
             f"{_SMALL}; calls, not iterations",
         )
-        for name in ("mnist", "cifar10", "faces")
+        for name in ("cifar10", "mnist", "digits", "faces")
     ],
 }
 ELSEWHERE: dict[tuple[str, str], str] = {
