@@ -171,7 +171,7 @@ class Ours:
 _PC, _PC_TDAS, _PC_SCALAR = "predictor-corrector", "predictor-corrector, best TDAS", "predictor-corrector, best scalar"
 _RIVALS = (_PC_SCALAR, "VE ancestral", "DPM-Solver++(2M)")
 _STEP, _STEP_PDS, _STEP_TDAS = (f"annealed Langevin, best {what}" for what in ("step", "PDS and step", "TDAS and step"))
-_SMALL = "a network of about a million parameters, and FD in the features of a classifier"
+_SMALL = "a small network, and FD in the features of a classifier"
 OURS: dict[tuple[str, str], list[Ours]] = {
     ("TDAS", "1"): [Ours("scoreboard-faces", (_PC, _PC_TDAS, *_RIVALS), (_PC_TDAS, _PC), f"64 px, {_SMALL}")],
     ("TDAS", "3b"): [
