@@ -2,12 +2,12 @@
 #   make book PYTHON=/path/to/python   another Python
 #   make book PROFILE=smoke JOBS=4     another profile, more notebooks at a time
 #   make serve PORT=8080               another port
-#   make test WORKERS=8                more test processes at a time
+#   make test WORKERS=8                other than 3 test processes at a time
 
 SHELL := /bin/sh
 PROFILE ?= cpu
 PORT ?= 8000
-WORKERS ?= 2
+WORKERS ?= 3
 BIN := .venv/bin
 export PYTHON
 
