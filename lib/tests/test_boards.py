@@ -87,7 +87,7 @@ def test_printed(table):
 class TestDrift:
     def row(self, method="one", value=2.0, nfe=10, seed=0):
         measured = {"metric": "FD-x", "value": value, "low": value - 0.3, "high": value + 0.2}
-        return {"method": method, "plan": {"nfe": nfe, "seed": seed}, "rows": [measured]}
+        return {"method": method, "plan": {"nfe": nfe, "seed": seed, "sampler": f"{method}-er"}, "rows": [measured]}
 
     def written(self, path, *rows):
         path.write_text(json.dumps({"made_by": "x", "rows": [*rows, {"method": "choice"}]}))
@@ -99,6 +99,7 @@ class TestDrift:
         now = self.written(tmp_path / "b.json", self.row(value=2.4), self.row(seed=1, value=2.5), self.row("new"))
         assert boards.drift(before, before) == []
         assert boards.drift(before, now, "new") == ["new, 10 NFE, seed 0: only in b.json"]
+        assert boards.drift(before, now, "gone-er") == ["gone, 10 NFE, seed 0: not in b.json"]
         assert boards.drift(before, now, "nfe=20") == []
         assert boards.drift(before, now) == [
             "new, 10 NFE, seed 0: only in b.json",

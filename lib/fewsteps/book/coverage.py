@@ -16,7 +16,7 @@ import yaml
 
 from fewsteps.errors import UserError
 
-__all__ = ["PAPERS", "Row", "cites", "load", "page"]
+__all__ = ["PAPERS", "Row", "cites", "load", "page", "plain"]
 
 PAPERS = {
     "BASE": "Baselines the papers stand on",
@@ -258,15 +258,15 @@ def _table(rows: Iterable[Row]) -> str:
         state = {"not yet": f"not yet: {row.todo}", "in part": f"in part: {row.open}"}.get(row.state, "done")
         cells = [
             row.id,
-            _plain(row.what),
+            plain(row.what),
             _codes([*row.functions, *row.tests, *([row.notebook] if row.notebook else [])]),
-            _plain(state),
+            plain(state),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text as text: nothing in it opens a formula, a cell, a link, code or emphasis."""
     return re.sub(r"([\\`*_{}\[\]<>$|])", r"\\\1", text)
 

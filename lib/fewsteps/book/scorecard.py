@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from fewsteps.book.coverage import PAPERS
+from fewsteps.book.coverage import PAPERS, plain
 from fewsteps.errors import UserError
 
 VERDICTS = {
@@ -182,7 +182,7 @@ def _counts(claims: Iterable[Claim]) -> str:
 
 def _summary(claims: Iterable[Claim]) -> str:
     lines = ["| | verdict | claim |", "| --- | --- | --- |"]
-    lines += [f"| [{c.id}](#claim-{c.id.lower()}) | {c.said} | {_plain(c.claim)} |" for c in claims]
+    lines += [f"| [{c.id}](#claim-{c.id.lower()}) | {c.said} | {plain(c.claim)} |" for c in claims]
     return "\n".join(lines)
 
 
@@ -196,20 +196,15 @@ def _section(claim: Claim, chapters: dict[str, str]) -> str:
     else:
         where = f"{{doc}}`/notebooks/{chapters[claim.chapter]}`"
     rows = {
-        "Claim": _plain(claim.claim),
-        "Where": _plain(claim.where),
-        "Judged by": _plain(claim.metric),
-        "Budget": _plain(claim.budget),
-        "Against": _plain(claim.baseline),
-        "Found": f"{_plain(claim.evidence)} {where}" if claim.evidence else f"Not yet; it belongs to {where}.",
-        "Not testable because": _plain(claim.proxy) if claim.proxy else "",
-        "Would be overturned by": _plain(claim.overturned_by),
-        "Note": _plain(claim.note) if claim.note else "",
+        "Claim": plain(claim.claim),
+        "Where": plain(claim.where),
+        "Judged by": plain(claim.metric),
+        "Budget": plain(claim.budget),
+        "Against": plain(claim.baseline),
+        "Found": f"{plain(claim.evidence)} {where}" if claim.evidence else f"Not yet; it belongs to {where}.",
+        "Not testable because": plain(claim.proxy) if claim.proxy else "",
+        "Would be overturned by": plain(claim.overturned_by),
+        "Note": plain(claim.note) if claim.note else "",
     }
     listed = "\n".join(f"- **{key}:** {value}" for key, value in rows.items() if value)
     return f"(claim-{claim.id.lower()})=\n### {claim.id}: {claim.said}\n\n{listed}"
-
-
-def _plain(text: str) -> str:
-    """Text as text: nothing in it opens a formula, a cell, a link, code or emphasis."""
-    return re.sub(r"([\\`*_{}\[\]<>$|])", r"\\\1", text)

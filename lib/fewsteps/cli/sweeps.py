@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     drift = commands.add_parser("drift", help="whether a table that was made again is the one that is shipped")
     drift.add_argument("grid", metavar="GRID", help="a table in data/results")
     drift.add_argument("fresh", type=Path, metavar="FILE", help="the same table, made again")
-    drift.add_argument("--only", metavar="TEXT", help="rows of this method or NFE (nfe=20)")
+    drift.add_argument("--only", metavar="TEXT", help="rows of this method, sampler or NFE (nfe=20)")
     drift.set_defaults(run=run_drift, kept="nothing was written")
 
 

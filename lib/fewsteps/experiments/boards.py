@@ -189,7 +189,7 @@ def drift(shipped: Path, fresh: Path, only: str | None = None) -> list[str]:
     shipped, fresh : Path
         Two tables of `fewsteps sweep`.
     only : str, optional
-        Compare the rows of this method or of this budget (nfe=20) alone, as a sweep with the same word makes them.
+        Compare the rows of this method, sampler or budget (nfe=20) alone, as a sweep with the same word makes them.
 
     Returns
     -------
@@ -224,7 +224,8 @@ def _by_run(path: Path, only: str | None) -> dict[tuple[str, int, int], dict[str
                 for said in row["rows"]
             }
             for row in rows
-            if row["method"] != "choice" and only in (None, row["method"], f"nfe={row['plan']['nfe']}")
+            if row["method"] != "choice"
+            and only in (None, row["method"], row["plan"].get("sampler"), f"nfe={row['plan']['nfe']}")
         }
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror}.") from error

@@ -44,7 +44,7 @@ class UNet(nn.Module):
     direct : bool
         Whether folded pixels also go straight to the output, through one convolution whose gains the noise level
         steers. Where there is little noise a preconditioned network has to return that noise pixel by pixel, and a
-        patch of 4 has 48 numbers, nearly as many as there are channels to carry them: without it faces keep a grain.
+        patch of 4 has 48 numbers, nearly as many as there are channels to carry them.
 
     Raises
     ------
