@@ -248,6 +248,7 @@ def test_budgets_are_kept():
         "tdas_lab.js",
         "pds_lab.js",
         "board_lab.js",
+        "errata_lab.js",
     ],
 )
 def test_bundles_are_self_contained(entry, tmp_path):

@@ -17,6 +17,7 @@ from fewsteps.widgets.bundle import bundle
 pytestmark = pytest.mark.browser
 LABORATORIES = {
     "book/index.html": "sampling",
+    "book/errata.html": "errata",
     "notebooks/01_wiener_evolution.html": "wiener",
     "notebooks/02_frequency_bias.html": "bias",
     "notebooks/03_snr_trajectories.html": "snr",
@@ -28,6 +29,7 @@ LABORATORIES = {
 }
 KINDS = {
     "sampling": widgets.SamplingLab,
+    "errata": widgets.ErrataLab,
     "wiener": widgets.WienerLab,
     "bias": widgets.BiasLab,
     "snr": widgets.SnrLab,
@@ -40,6 +42,7 @@ KINDS = {
 # The choice whose every option is tried at both ends of every slider, because it changes what is computed.
 DECISIVE = {
     "sampling": "sampler",
+    "errata": "form",
     "wiener": "form",
     "bias": "prediction",
     "snr": "form",

@@ -5,10 +5,22 @@ mathematics runs in the browser in both worlds; with a kernel the traits reach P
 """
 
 from fewsteps.widgets.bias import BiasLab
+from fewsteps.widgets.errata import ErrataLab
 from fewsteps.widgets.few_step import FewStepLab
 from fewsteps.widgets.filtering import BoardLab, PdsLab, TdasLab
 from fewsteps.widgets.labs import SnrLab, WienerLab
 from fewsteps.widgets.sampling import SamplingLab
 from fewsteps.widgets.steps import StepsLab
 
-__all__ = ["BiasLab", "BoardLab", "FewStepLab", "PdsLab", "SamplingLab", "SnrLab", "StepsLab", "TdasLab", "WienerLab"]
+__all__ = [
+    "BiasLab",
+    "BoardLab",
+    "ErrataLab",
+    "FewStepLab",
+    "PdsLab",
+    "SamplingLab",
+    "SnrLab",
+    "StepsLab",
+    "TdasLab",
+    "WienerLab",
+]

@@ -55,8 +55,15 @@ export function stage(model, root, traits, draw) {
   };
 }
 
-/** A labelled range input bound to a trait; `toTrait` and `toSlider` bend its scale, `format` is what it reads. */
-export function slider(stageOf, model, { name, label, min, max, step, format, toTrait = (v) => v, toSlider = (v) => v }) {
+/**
+ * A labelled range input bound to a trait; `toTrait` and `toSlider` bend its scale, `format` is what it reads, which
+ * may hang on other traits: `alsoOn`.
+ */
+export function slider(
+  stageOf,
+  model,
+  { name, label, min, max, step, format, toTrait = (v) => v, toSlider = (v) => v, alsoOn = [] },
+) {
   const id = uniqueId(name);
   const input = element("input", { type: "range", id, min, max, step, "data-name": name });
   const output = element("output", { for: id });
@@ -72,7 +79,7 @@ export function slider(stageOf, model, { name, label, min, max, step, format, to
     model.set(name, toTrait(Number(input.value)));
     model.save_changes();
   });
-  stageOf.listen(name, show);
+  for (const trait of [name, ...alsoOn]) stageOf.listen(trait, show);
   input.value = String(toSlider(model.get(name)));
   show();
   return element("div", { class: "fs-control" }, element("label", { for: id, text: label }), input, output);
