@@ -32,6 +32,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fewsteps import denoisers, export, filters, metrics, networks, samplers, schedules, spectra, trained, transforms
 from fewsteps.data import Images
+from fewsteps.experiments.cells import Cell, Table, fill
+from fewsteps.experiments.engine import engine
+from fewsteps.experiments.sampling import SHARD, Plan
 from fewsteps.training import recipe
 from fewsteps.training.loop import Run
 from fewsteps.training.team import Team
@@ -326,6 +329,26 @@ def browser_network(count: int = 20) -> tuple[float, float, float]:
     return 1e3 * said["seconds"], 1e3 * spent, apart
 
 
+def sweeping(cells: int = 8) -> tuple[float, float]:
+    """Seconds that a small table takes in one process of one thread, and by two Dask workers that are warm."""
+    plans = [Plan("mnist", nfe=10, count=2 * SHARD, seed=100 + k, labels="each", half=True) for k in range(cells + 2)]
+    warm, rows = ([Cell("DPM-Solver++(2M)", plan) for plan in part] for part in (plans[cells:], plans[:cells]))
+    threads, spent = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        for workers in (1, 2):
+            with tempfile.TemporaryDirectory() as folder, engine(workers) as working:
+                table = Table(Path(folder) / "table.json", "make bench")
+                fill(table, warm, engine=working)
+                begin = time.perf_counter()
+                failed = fill(table, rows, engine=working)
+                spent.append(time.perf_counter() - begin)
+                assert not failed, failed
+    finally:
+        torch.set_num_threads(threads)
+    return spent[0], spent[1]
+
+
 def crossover() -> list[tuple[int, float, float]]:
     """(size, matrix ms, FFT ms) for the cosine transform of one batch of constant size in bytes."""
     generator = torch.Generator().manual_seed(0)
@@ -368,6 +391,9 @@ def main() -> None:
     browser, torchs, apart = browser_network()
     print(f"\nthe index page's network, 16 images: {browser:.0f} ms of a core in WebAssembly, {torchs:.0f} ms in torch")
     print(f"  20 network calls: {20 * browser / 1e3:.1f} s (goal: 10 s in the page); largest difference {apart:.1e}")
+    alone, shared = sweeping()
+    print(f"\nfewsteps sweep, 8 cells of 512 images: one process {alone:.1f} s, two Dask workers {shared:.1f} s")
+    print(f"  efficiency {alone / (2 * shared):.2f} of two cores")
     print(f"\ncosine transform: matrix up to {transforms.MATRIX_MAX} px, FFT beyond")
     print(f"{'px':>6} {'matrix ms':>10} {'FFT ms':>10}")
     for size, matrix, fast in crossover():
