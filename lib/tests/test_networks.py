@@ -48,7 +48,7 @@ def said(network, x, times=None):
 
 
 def test_every_kind_is_tested():
-    assert SMALL.keys() == KINDS.keys()
+    assert SMALL.keys() == KINDS.keys() - {"student"}  # a network and more: in test_slim
 
 
 @pytest.mark.parametrize("kind", DENOISING)
@@ -96,8 +96,9 @@ def test_a_description_is_enough_to_build_it_again(kind):
 def test_every_recipe_describes_a_network(name):
     made_from = RECIPES[name]
     network = build(json.loads(json.dumps(made_from.network)))
-    x = images(2, made_from.network["channels"], made_from.size, made_from.size)
-    assert len(said(network, x)) == 2
+    channels = made_from.network.get("network", made_from.network)["channels"]
+    answer = said(network, images(2, channels, made_from.size, made_from.size))
+    assert len(answer[0] if isinstance(answer, tuple) else answer) == 2
     assert sum(weight.numel() for weight in network.parameters()) < (5e7 if name.endswith("-large") else 8e6)
 
 

@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str] | None] = {
     "denoisers": {"schedules", "transforms", "spectra"},
     "samplers": {"denoisers", "schedules", "filters", "transforms", "spectra"},
     "theory": {"samplers", "denoisers", "schedules", "filters", "transforms", "spectra"},
-    "networks": set(),
+    "networks": {"transforms"},
     "losses": {"denoisers", "schedules", "transforms", "spectra"},
     "checkpoints": set(),
     "data": set(),

@@ -5,18 +5,24 @@ works in other units says so, and `predicts` is what the card of a checkpoint re
 `fewsteps.denoisers` can be chosen again.
 """
 
-from fewsteps.losses.denoising import EDM, Eps, Objective, ScoreMatching
+from fewsteps.losses.denoising import EDM, Eps, Objective, Poser, ScoreMatching
+from fewsteps.losses.distillation import Distillation, frequency_distance, frequency_weights, spatial_distance
 from fewsteps.losses.labels import CrossEntropy
 from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels, settling_eps
 
 __all__ = [
     "EDM",
     "CrossEntropy",
+    "Distillation",
     "Eps",
     "Objective",
+    "Poser",
     "ScoreMatching",
+    "frequency_distance",
+    "frequency_weights",
     "geometric_levels",
     "level_overlap",
     "overlapping_levels",
     "settling_eps",
+    "spatial_distance",
 ]

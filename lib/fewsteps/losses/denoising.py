@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from fewsteps.schedules import VPLinear
 Network = Callable[..., Tensor]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A loss per image, and the name under which an adapter finds what the network predicts."""
 
@@ -28,6 +29,26 @@ class Objective(Protocol):
 
     def __call__(self, network: Network, x0: Tensor, cond: Tensor | None, generator: torch.Generator) -> Tensor:
         """Losses, (B,)."""
+        ...
+
+
+class Posed(NamedTuple):
+    """A denoising problem as a network sees it."""
+
+    noisy: Tensor
+    """(B, C, H, W)."""
+    times: Tensor
+    """(B,)."""
+    target: Tensor
+    """What the network's own output should be, (B, C, H, W)."""
+
+
+@runtime_checkable
+class Poser(Objective, Protocol):
+    """An objective whose problems can be had without a network, so that two may work on the same."""
+
+    def pose(self, x0: Tensor, generator: torch.Generator) -> Posed:
+        """Noisy images, the times to tell, and the outputs that are right."""
         ...
 
 
@@ -80,6 +101,12 @@ class EDM:
 
     def __call__(self, network: Network, x0: Tensor, cond: Tensor | None, generator: torch.Generator) -> Tensor:
         """Mean squared error of the network's own output F against what makes the denoiser exact, (B,)."""
+        posed = self.pose(x0, generator)
+        said = network(posed.noisy, posed.times, *_given(cond))
+        return (said - posed.target).square().flatten(1).mean(1)
+
+    def pose(self, x0: Tensor, generator: torch.Generator) -> Posed:
+        """Standardised images under noise, as preconditioned; and F for the exact denoiser."""
         uniform = torch.rand(2, len(x0), device=x0.device, generator=generator)
         log_noise = self.centre + self.spread * torch.randn(len(x0), device=x0.device, generator=generator)
         low, high = map(math.log, self.ends)
@@ -87,8 +114,7 @@ class EDM:
         clean = (x0 - self.mean) / self.std
         c_skip, c_out, c_in, c_noise = (c[:, None, None, None] for c in coefficients(noise))
         noisy = clean + noise[:, None, None, None] * _normal(clean, generator)
-        said = network(c_in * noisy, c_noise.flatten(), *_given(cond))
-        return (said - (clean - c_skip * noisy) / c_out).square().flatten(1).mean(1)
+        return Posed(c_in * noisy, c_noise.flatten(), (clean - c_skip * noisy) / c_out)
 
 
 @dataclass(frozen=True)
@@ -114,14 +140,19 @@ class Eps:
 
     def __call__(self, network: Network, x0: Tensor, cond: Tensor | None, generator: torch.Generator) -> Tensor:
         """Mean squared error of the predicted noise, (B,)."""
+        posed = self.pose(x0, generator)
+        said = network(posed.noisy, posed.times, *_given(cond))
+        return (said - posed.target).square().flatten(1).mean(1)
+
+    def pose(self, x0: Tensor, generator: torch.Generator) -> Posed:
+        """Images in [-1, 1] under noise, and the noise."""
         t = torch.rand(len(x0), device=x0.device, generator=generator)
         # Stratified: one time per B-th of the range, so that the loss of a batch varies less.
         t = (torch.arange(len(x0), device=x0.device) + t) / len(x0)
         t = self.schedule.t_min + (self.schedule.t_max - self.schedule.t_min) * t
         alpha, sigma = (value.to(x0)[:, None, None, None] for value in (self.schedule.alpha(t), self.schedule.sigma(t)))
         noise = _normal(x0, generator)
-        said = network(alpha * (2 * x0 - 1) + sigma * noise, clock(sigma / alpha).flatten(), *_given(cond))
-        return (said - noise).square().flatten(1).mean(1)
+        return Posed(alpha * (2 * x0 - 1) + sigma * noise, clock(sigma / alpha).flatten(), noise)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,19 @@ from fewsteps.errors import ParameterError
 from fewsteps.networks.classifier import Classifier
 from fewsteps.networks.ncsn import NCSN, NCSNv2
 from fewsteps.networks.signal import SignalNet
+from fewsteps.networks.student import Student
 from fewsteps.networks.unet import UNet
+from fewsteps.networks.wavelet import WaveletDown, WaveletUp
 
-__all__ = ["KINDS", "NCSN", "Classifier", "NCSNv2", "SignalNet", "UNet", "build"]
+__all__ = ["KINDS", "NCSN", "Classifier", "NCSNv2", "SignalNet", "Student", "UNet", "WaveletDown", "WaveletUp", "build"]
 
-KINDS: dict[str, type[nn.Module]] = {"unet": UNet, "classifier": Classifier, "ncsn": NCSN, "ncsnv2": NCSNv2}
+KINDS: dict[str, type[nn.Module]] = {
+    "unet": UNet,
+    "classifier": Classifier,
+    "ncsn": NCSN,
+    "ncsnv2": NCSNv2,
+    "student": Student,
+}
 
 
 def build(description: dict[str, Any]) -> nn.Module:

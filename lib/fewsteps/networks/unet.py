@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.networks.wavelet import WaveletDown, WaveletUp
 from fewsteps.parameters import integer
 
+RESAMPLE = ("pool", "haar", "gated")
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 GROUP = 8  # channels that share a mean and a spread
 
@@ -45,6 +47,9 @@ class UNet(nn.Module):
         Whether folded pixels also go straight to the output, through one convolution whose gains the noise level
         steers. Where there is little noise a preconditioned network has to return that noise pixel by pixel, and a
         patch of 4 has 48 numbers, nearly as many as there are channels to carry them.
+    resample : {"pool", "haar", "gated"}
+        How a resolution is left for the next: by the mean of 2 x 2 positions and by repeating each; by a Haar transform
+        and its inverse; or by these with Spectral Diffusion's gates on their bands.
 
     Raises
     ------
@@ -56,7 +61,7 @@ class UNet(nn.Module):
     Every residual branch ends in a layer that starts at zero, and so does the network: at first the prediction is
     0, which is the right answer for a preconditioned network that knows nothing.
 
-    Source: BASE-VE-PC (NCSN++), BASE-HEUN (EDM's network), at the project's own scale.
+    Source: BASE-VE-PC (NCSN++), BASE-HEUN (EDM's network), at the project's own scale; SD-5 for the gates.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class UNet(nn.Module):
         classes: int = 0,
         size: int | None = None,
         direct: bool = False,
+        resample: str = "pool",
     ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("blocks", blocks), ("patch", patch)):
@@ -80,6 +86,8 @@ class UNet(nn.Module):
             raise ParameterError(f"width must be a multiple of {GROUP}, not {width!r}.")
         if not all(0 <= level < len(multipliers) for level in attention):
             raise ParameterError(f"attention must name resolutions from 0 to {len(multipliers) - 1}, not {attention}.")
+        if resample not in RESAMPLE:
+            raise ParameterError(f"resample must be one of {', '.join(RESAMPLE)}, not {resample!r}.")
         self.channels, self.patch, self.classes, self.size = channels, patch, classes, size
         self.levels = len(multipliers)
         widths = [width * factor for factor in multipliers]
@@ -97,7 +105,7 @@ class UNet(nn.Module):
                 self.down.append(_Block(now, wide, features, attention=level in attention))
                 kept.append(now := wide)
             if level + 1 < self.levels:
-                self.down.append(_Block(now, now, features, change="down"))
+                self.down.append(_Block(now, now, features, change="down", resample=resample))
                 kept.append(now)
         self.middle = nn.ModuleList([_Block(now, now, features, attention=bool(attention)), _Block(now, now, features)])
         for level, wide in reversed(list(enumerate(widths))):
@@ -105,7 +113,7 @@ class UNet(nn.Module):
                 self.up.append(_Block(now + kept.pop(), wide, features, attention=level in attention))
                 now = wide
             if level:
-                self.up.append(_Block(now, now, features, change="up"))
+                self.up.append(_Block(now, now, features, change="up", resample=resample))
         self.norm = _norm(now)
         self.outward = _zero(nn.Conv2d(now, folded, 3, padding=1))
 
@@ -126,6 +134,30 @@ class UNet(nn.Module):
         ShapeError
             If channels, sizes or classes are not what the network was made for.
         """
+        return self.taps(x, times, cond)[0]
+
+    def taps(self, x: Tensor, times: Tensor, cond: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """The prediction, and the last features at each resolution on the way up, the coarsest first.
+
+        Parameters
+        ----------
+        x, times, cond
+            As for :meth:`forward`.
+
+        Returns
+        -------
+        (Tensor, list of Tensor)
+            Features of the shape (B, width at that resolution, h, w).
+
+        Raises
+        ------
+        ShapeError
+            If channels, sizes or classes are not what the network was made for.
+
+        Notes
+        -----
+        Source: SD-6, section 5.2: what a teacher and a student are compared by.
+        """
         self._check(x, cond)
         steer = self.embed(times, cond)
         folded = F.pixel_unshuffle(x, self.patch)
@@ -136,12 +168,18 @@ class UNet(nn.Module):
             kept.append(h)
         for block in self.middle:
             h = block(h, steer)
+        features = []
         for block in self.up:
-            h = block(h if block.change else torch.cat((h, kept.pop()), dim=1), steer)
+            if block.change:
+                features.append(h)
+                h = block(h, steer)
+            else:
+                h = block(torch.cat((h, kept.pop()), dim=1), steer)
+        features.append(h)
         h = self.outward(F.silu(self.norm(h)))
         if self.direct is not None and self.gain is not None:
             h = h + self.gain(steer)[:, :, None, None] * self.direct(folded)
-        return F.pixel_shuffle(h, self.patch)
+        return F.pixel_shuffle(h, self.patch), features
 
     def _check(self, x: Tensor, cond: Tensor | None) -> None:
         unit = self.patch * 2 ** (self.levels - 1)
@@ -187,10 +225,21 @@ class _Block(nn.Module):
     """Two convolutions around a residual, steered by scale and shift; perhaps half or double the size; attention."""
 
     def __init__(
-        self, before: int, after: int, features: int, *, change: str | None = None, attention: bool = False
+        self,
+        before: int,
+        after: int,
+        features: int,
+        *,
+        change: str | None = None,
+        resample: str = "pool",
+        attention: bool = False,
     ) -> None:
         super().__init__()
         self.change = change
+        self.wavelet: WaveletDown | WaveletUp | None = None
+        if change and resample != "pool":
+            self.wavelet = (WaveletDown if change == "down" else WaveletUp)(before, gated=resample == "gated")
+            before = self.wavelet.outgoing
         self.norm = _norm(before)
         self.first = nn.Conv2d(before, after, 3, padding=1)
         self.steer = nn.Linear(features, 2 * after)
@@ -200,8 +249,11 @@ class _Block(nn.Module):
         self.attend = _Attention(after) if attention else None
 
     def forward(self, x: Tensor, steer: Tensor) -> Tensor:
+        if self.wavelet is not None:  # a layer of its own, as the paper has it
+            x = self.wavelet(x)
         h = F.silu(self.norm(x))
-        h, x = self._resize(h), self._resize(x)
+        if self.wavelet is None:
+            h, x = self._resize(h), self._resize(x)
         h = self.first(h)
         scale, shift = self.steer(steer)[:, :, None, None].chunk(2, dim=1)
         h = F.silu(self.norm_steered(h) * (1 + scale) + shift)
@@ -234,7 +286,8 @@ class _Attention(nn.Module):
 
 
 def _norm(width: int, *, affine: bool = True) -> nn.GroupNorm:
-    return nn.GroupNorm(width // GROUP, width, affine=affine)
+    # A quarter of the channels, behind a wavelet, may be no multiple of a group.
+    return nn.GroupNorm(math.gcd(width, max(1, width // GROUP)), width, affine=affine)
 
 
 def _zero(layer: Layer) -> Layer:

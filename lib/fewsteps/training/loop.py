@@ -6,7 +6,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fewsteps import checkpoints, memory
 from fewsteps.data import Images, load
 from fewsteps.errors import ParameterError, TrainingError
-from fewsteps.networks import build
+from fewsteps.networks import Student, build
 from fewsteps.parameters import integer, number
 from fewsteps.training.recipes import RECIPES, Recipe
 from fewsteps.training.state import Average, Position, restore, store
@@ -241,7 +241,7 @@ class Run:
         if self.team.rank:
             return
         store(self.state, self.network, self.average, self.optimiser, self.position, self.said())
-        checkpoints.save(self.folder, self._card(), self.average.weights)
+        checkpoints.save(self.folder, self._card(), shipped(self.network, self.average.weights))
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
             position = self.position
             line = {"step": position.step, "seconds": round(position.seconds, 1), "loss": round(position.loss, 5)}
@@ -256,8 +256,10 @@ class Run:
         return {
             "name": recipe.name,
             "title": recipe.title,
-            "network": recipe.network,
-            "parameters": sum(weight.numel() for weight in self.network.parameters()),
+            "network": recipe.network["network"] if isinstance(self.network, Student) else recipe.network,
+            "parameters": sum(
+                weight.numel() for weight in shipped(self.network, dict(self.network.named_parameters())).values()
+            ),
             "predicts": self.objective.predicts,
             "data": {
                 "name": recipe.data,
@@ -309,6 +311,13 @@ class Run:
         fits = memory.largest_batch(attempt, self.recipe.batch)
         advice = f"--batch {fits} fits" if fits else "not even one image fits"
         return f"Memory ran out with {self.recipe.batch} images per step: {advice}."
+
+
+def shipped(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that a checkpoint holds: all, or of a student those of its network, without what compared it."""
+    if not isinstance(network, Student):
+        return dict(weights)
+    return {name.removeprefix("network."): value for name, value in weights.items() if name.startswith("network.")}
 
 
 def rate(step: int, recipe: Recipe) -> float:

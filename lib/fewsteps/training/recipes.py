@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,16 @@ from fewsteps.errors import ParameterError
 from fewsteps.losses import (
     EDM,
     CrossEntropy,
+    Distillation,
     Eps,
     Objective,
+    Poser,
     ScoreMatching,
     geometric_levels,
     overlapping_levels,
     settling_eps,
 )
+from fewsteps.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Recipe:
     @property
     def conditional(self) -> bool:
         """Whether the network is told the class, or asked for it."""
-        return bool(self.network.get("classes"))
+        return bool(self.network.get("network", self.network).get("classes"))
 
     def described(self) -> dict[str, Any]:
         """What a card records, and what a resumed run must agree with."""
@@ -236,6 +239,82 @@ RECIPES: dict[str, Recipe] = {
             half_life=20_000,
             unlabelled=0.1,
         ),
+    )
+}
+
+
+PARTS = {"w": "wavelet gating", "s": "spatial distillation", "f": "frequency distillation"}
+
+
+def slim(
+    large: Recipe,
+    network: dict[str, Any],
+    parts: str,
+    *,
+    label: str | None = None,
+    alpha: float = -1.0,
+    resample: str | None = None,
+) -> Recipe:
+    """A small network beside a large one, with any of Spectral Diffusion's three parts.
+
+    Parameters
+    ----------
+    large : Recipe
+        Of the teacher: its data, objective and training are the student's too.
+    network : dict
+        What is to be different in the student's network.
+    parts : str
+        Letters of `PARTS`: "" is the Lite baseline, "wsf" all of Spectral Diffusion.
+    label : str, optional
+        Ends the recipe's name; without it the parts do, or "lite".
+    alpha : float
+        Exponent of the frequency weights.
+    resample : str, optional
+        Another way to halve and double than `parts` says.
+
+    Raises
+    ------
+    ParameterError
+        If a letter is unknown, or the large network is no U-Net.
+
+    Notes
+    -----
+    Source: SD-8; SD-9, Table 5.
+    """
+    if unknown := set(parts) - set(PARTS):
+        raise ParameterError(f"parts must be letters out of {', '.join(PARTS)}, not {''.join(sorted(unknown))!r}.")
+    if large.network["kind"] != "unet":
+        raise ParameterError(f"{large.name} cannot teach: it is no U-Net, whose features a student could be held to.")
+    described = large.network | network | {"resample": resample or ("gated" if "w" in parts else "pool")}
+    weights = {"spatial": 0.1 * ("s" in parts), "frequency": 0.1 * ("f" in parts)}
+    taught = any(weights.values())
+
+    def objective(images: Images) -> Objective:
+        own = large.objective(images)
+        if not taught or not isinstance(own, Poser):
+            return own
+        return Distillation(own, Teacher(large.name, own), alpha=alpha, **weights)
+
+    widths = [large.network["width"] * factor for factor in reversed(large.network["multipliers"])]
+    with_parts = ", ".join(PARTS[part] for part in parts) or "none of Spectral Diffusion's parts"
+    return replace(
+        large,
+        name=f"{large.name}-{label or parts or 'lite'}",
+        title=f"A slim network beside {large.name}: {with_parts}",
+        network={"kind": "student", "network": described, "widths": widths} if taught else described,
+        objective=objective,
+    )
+
+
+_NARROW = {"width": 16}
+RECIPES |= {
+    made.name: made
+    for made in (
+        *(slim(RECIPES["cifar10"], _NARROW, parts) for parts in ("", "w", "s", "f", "ws", "sf", "wf", "wsf")),
+        # Controls: the wavelets without their gates, and weights that are alike at all frequencies.
+        slim(RECIPES["cifar10"], _NARROW, "", label="haar", resample="haar"),
+        slim(RECIPES["cifar10"], _NARROW, "f", label="flat", alpha=0.0),
+        *(slim(RECIPES["faces"], _NARROW, parts) for parts in ("", "wsf")),
     )
 }
 
