@@ -17,6 +17,7 @@ from fewsteps import checkpoints, networks
 from fewsteps.denoisers import Denoiser, FromEDM, FromEps, FromScore
 from fewsteps.denoisers.edm import clock
 from fewsteps.errors import CheckpointError, ParameterError
+from fewsteps.networks import Autoencoder
 from fewsteps.schedules import VE, Schedule, VPLinear
 
 Network = nn.Module
@@ -36,6 +37,8 @@ class Trained:
 
     card: dict[str, Any]
     network: Network
+    decoder: Autoencoder | None = None
+    """What takes its samples to images, where it works in latents."""
 
     @property
     def name(self) -> str:
@@ -54,9 +57,16 @@ class Trained:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of its images."""
-        size = self.card["data"]["size"]
+        """(C, H, W) of its samples: of images, or of latents."""
+        size = self.card["data"]["size"] // (self.decoder.factor if self.decoder is not None else 1)
         return self.card["network"]["channels"], size, size
+
+    def images(self, x: Tensor, schedule: Schedule) -> Tensor:
+        """Samples under a schedule as images in [0, 1], decoded where they are latents."""
+        if self.decoder is None:
+            return to_images(x, schedule)
+        low, high = span(schedule)
+        return self.decoder.decode((x - low) / (high - low)).clamp(0, 1)
 
     def denoiser(self, schedule: Schedule | None = None) -> Denoiser:
         """The posterior mean that the network stands for, under a schedule.
@@ -90,7 +100,7 @@ class Trained:
             if not isinstance(schedule, VE):
                 raise ParameterError(f"{self.name} predicts the score of a VE process: give a VE schedule.")
             return FromScore(self.network, schedule)
-        raise ParameterError(f"{self.name} is a classifier: it denoises nothing.")
+        raise ParameterError(f"{self.name} is a classifier or an autoencoder: it denoises nothing.")
 
 
 def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Trained:
@@ -117,7 +127,12 @@ def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | st
         raise CheckpointError(
             f"the weights of {name} do not fit the network of its card: restore both with git checkout."
         ) from error
-    return Trained(card, network.to(device).eval().requires_grad_(False))
+    decoder = None
+    if latent := card["data"].get("latent"):
+        decoder = load(latent, folder, device).network
+        if not isinstance(decoder, Autoencoder):
+            raise CheckpointError(f"{name} works in the latents of {latent}, which is no autoencoder: restore both.")
+    return Trained(card, network.to(device).eval().requires_grad_(False), decoder)
 
 
 def span(schedule: Schedule) -> tuple[float, float]:

@@ -62,24 +62,29 @@ def test_excess_is_the_ratio_of_powers_and_the_rule_follows_it():
     assert foreign.automatic(rising.flip(0, 1)) is None
 
 
-def test_the_table_prefers_what_is_nearer_and_the_scalar_is_the_best_of_its_list():
+def test_the_comparison_prefers_what_is_nearer_and_chooses_on_other_seeds():
     """TDAS-11: few steps of reverse diffusion leave noise; a second-order solver does not."""
 
     def features(images):
         return images.flatten(1)[:, :8].double()
 
-    def draw(run, seed, nfe=12):
-        return foreign.images(model(), SHAPE, run, nfe, count=400, seed=seed)
-
-    runs = {name: lambda seed, run=run: draw(run, seed) for name, run in foreign.RUNS.items()}
-    rows = {name: mean for name, mean, _ in foreign.table(runs, metrics.Moments.of(features(real())), features, (0, 1))}
+    power, known = spectra.power_spectrum(real().double(), "dct"), metrics.Moments.of(features(real()))
+    found = foreign.compare(
+        model(), SHAPE, 12, power, known, known, features, count=400, seeds=(0, 1), trial=200, lambdas=(0.95, 0.6)
+    )
+    means = [mean for _, mean, _ in found.rows]
+    assert means == sorted(means) and found.nfe == 12
+    rows = {name: mean for name, mean, _ in found.rows}
+    assert set(foreign.RUNS) | {foreign.SCALAR} <= set(rows)
     assert rows["DPM-Solver++(2M)"] < rows["reverse diffusion"]
-    reverse = foreign.RUNS["reverse diffusion"]
-    distance = lambda filt: metrics.frechet_between(features(draw(replace(reverse, filt=filt), 5)), features(real()))  # noqa: E731
-    best, tried = foreign.best_scalar(distance, (0.95, 0.6))
-    assert [lam for lam, _ in tried] == [0.95, 0.6]
-    assert distance(best) == min(value for _, value in tried)
-    assert isinstance(best, filters.Filter)
+    assert (foreign.RULE in rows) == found.rule.startswith("says λ = ")
+
+    def distance(lam):
+        run = replace(foreign.PC, filt=filters.scalar(lam))
+        made = foreign.images(model(), SHAPE, run, 12, count=200, seed=3)
+        return metrics.frechet(metrics.Moments.of(features(made)), known)
+
+    assert found.scalar == min((0.95, 0.6), key=distance)
 
 
 def test_the_verdict_says_what_the_table_does():

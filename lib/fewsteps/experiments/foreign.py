@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -156,23 +157,86 @@ def table(
     return rows
 
 
-def best_scalar(
-    distance: Callable[[Filter], float], lambdas: Sequence[float] = LAMBDAS
-) -> tuple[Filter, list[tuple[float, float]]]:
-    """The scalar on all noise that brings samples nearest.
+@dataclass(frozen=True)
+class Compared:
+    """What came out at one number of network calls."""
+
+    nfe: int
+    rows: list[tuple[str, float, float]]
+    """As :func:`table` makes them, the nearest first."""
+    rule: str
+    """The filter by the rule, in words."""
+    scalar: float
+
+
+def compare(
+    model: Denoiser,
+    shape: Sequence[int],
+    nfe: int,
+    power: Tensor,
+    train: metrics.Moments,
+    test: metrics.Moments,
+    features: Callable[[Tensor], Tensor],
+    *,
+    count: int,
+    seeds: Sequence[int],
+    trial: int,
+    lambdas: Sequence[float] = LAMBDAS,
+) -> Compared:
+    """Every way to sample at one number of calls, the filter by the rule and the best scalar among them.
+
+    Rule and scalar come from other seeds than `seeds`, and the scalar from training images; judged is by test images.
 
     Parameters
     ----------
-    distance : callable
-        Of a filter; by other seeds and other real images than those that will judge it.
+    model : Denoiser
+    shape : (C, H, W)
+    nfe : int
+    power : Tensor, shape (H, W)
+        Of real images, by frequency.
+    train, test : Moments
+        Of the features of real images: the scalar is chosen by the first, all are judged by the second.
+    features : callable
+        From images to (N, D).
+    count : int
+        Images per seed.
+    seeds : sequence of int
+    trial : int
+        Images by which rule and scalar are found.
     lambdas : sequence of float
+        Scalars that are tried.
 
     Returns
     -------
-    (Filter, list of (lambda, distance))
+    Compared
+
+    Notes
+    -----
+    Source: TDAS-8, TDAS-11.
     """
-    tried = [(lam, distance(filters.scalar(lam))) for lam in lambdas]
-    return filters.scalar(min(tried, key=lambda pair: pair[1])[0]), tried
+
+    def draw(run: Run, seed: int, count: int = count) -> Tensor:
+        return images(model, shape, run, nfe, count=count, seed=seed)
+
+    first = max(seeds) + 1
+    ratio = excess(draw(PC, first, trial), power)
+    rule = automatic(ratio)
+
+    def distance(filt: Filter) -> float:
+        return metrics.frechet(metrics.Moments.of(features(draw(replace(PC, filt=filt), first + 1, trial))), train)
+
+    tried = [(distance(filters.scalar(lam)), lam) for lam in lambdas]
+    scalar = min(tried)[1]
+    runs = RUNS | {SCALAR: replace(PC, filt=filters.scalar(scalar))}
+    said = "gives no filter, since kappa never reaches its quantiles"
+    if rule is not None:
+        runs[RULE] = replace(PC, filt=rule)
+        zones = filters.tdas_zones(ratio)
+        pairs = (f"λ = {lam:.2g} from r = {r:.2g} on" for lam, r in zip(zones.lam, zones.r, strict=True))
+        said = "says " + ", ".join(pairs)
+    made = {name: partial(draw, run) for name, run in runs.items()}
+    rows = table(made, test, features, seeds)
+    return Compared(nfe, sorted(rows, key=lambda row: row[1]), said, scalar)
 
 
 def by_ring(ratio: Tensor) -> tuple[Tensor, Tensor]:

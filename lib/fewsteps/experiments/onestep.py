@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fewsteps import data, trained
-from fewsteps.errors import DataError
+from fewsteps.errors import DataError, ParameterError
 from fewsteps.experiments import pixels, stored
 from fewsteps.experiments.references import FOLDER
 from fewsteps.samplers import white_noise
@@ -89,7 +89,11 @@ def measure(model: Trained, *, told: bool = False) -> OneStep:
     ------
     DataError
         If the training images are not at hand.
+    ParameterError
+        If the network works in latents, whose errors are not those of images.
     """
+    if model.decoder is not None:
+        raise ParameterError(f"{model.name} works in latents: its errors per frequency of an image are not defined.")
     source = model.card["data"]
     known = data.load(source["name"], "train", source["size"])
     chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(1))[:IMAGES]

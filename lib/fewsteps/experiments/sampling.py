@@ -317,7 +317,7 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
         raise ParameterError(f"the sampler {plan.sampler} takes no such parameter: {error}.") from error
     with torch.inference_mode():
         end = _watched(run, plan, schedule)
-    return Drawn(trained.to_images(end.x, schedule).float().cpu(), labels, end.nfe)
+    return Drawn(model.images(end.x, schedule).float().cpu(), labels, end.nfe)
 
 
 def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> samplers.Step:
@@ -355,8 +355,9 @@ def _usual(plan: Plan) -> str:
 
 
 def _schedule(model: Trained, plan: Plan) -> Schedule:
-    if model.predicts == "class":
-        raise ParameterError(f"{model.name} is a classifier: it makes no images.")
+    if model.predicts in ("class", "autoencoder"):
+        what = "a classifier" if model.predicts == "class" else "an autoencoder"
+        raise ParameterError(f"{model.name} is {what}: it makes no images from noise.")
     family = plan.rival.family
     if model.predicts == "score":
         if family is not VE:

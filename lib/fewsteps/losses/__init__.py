@@ -5,6 +5,7 @@ works in other units says so, and `predicts` is what the card of a checkpoint re
 `fewsteps.denoisers` can be chosen again.
 """
 
+from fewsteps.losses.autoencoding import Autoencoding, perceptual_distance
 from fewsteps.losses.denoising import EDM, Eps, Objective, Poser, ScoreMatching
 from fewsteps.losses.distillation import Distillation, frequency_distance, frequency_weights, spatial_distance
 from fewsteps.losses.labels import CrossEntropy
@@ -12,6 +13,7 @@ from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_
 
 __all__ = [
     "EDM",
+    "Autoencoding",
     "CrossEntropy",
     "Distillation",
     "Eps",
@@ -23,6 +25,7 @@ __all__ = [
     "geometric_levels",
     "level_overlap",
     "overlapping_levels",
+    "perceptual_distance",
     "settling_eps",
     "spatial_distance",
 ]

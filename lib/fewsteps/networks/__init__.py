@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from fewsteps.errors import ParameterError
+from fewsteps.networks.autoencoder import Autoencoder
 from fewsteps.networks.classifier import Classifier
 from fewsteps.networks.ncsn import NCSN, NCSNv2
 from fewsteps.networks.signal import SignalNet
@@ -14,7 +15,19 @@ from fewsteps.networks.student import Student
 from fewsteps.networks.unet import UNet
 from fewsteps.networks.wavelet import WaveletDown, WaveletUp
 
-__all__ = ["KINDS", "NCSN", "Classifier", "NCSNv2", "SignalNet", "Student", "UNet", "WaveletDown", "WaveletUp", "build"]
+__all__ = [
+    "KINDS",
+    "NCSN",
+    "Autoencoder",
+    "Classifier",
+    "NCSNv2",
+    "SignalNet",
+    "Student",
+    "UNet",
+    "WaveletDown",
+    "WaveletUp",
+    "build",
+]
 
 KINDS: dict[str, type[nn.Module]] = {
     "unet": UNet,
@@ -22,6 +35,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "ncsn": NCSN,
     "ncsnv2": NCSNv2,
     "student": Student,
+    "autoencoder": Autoencoder,
 }
 
 

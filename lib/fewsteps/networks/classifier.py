@@ -67,6 +67,26 @@ class Classifier(nn.Module):
             raise ShapeError(f"x must have the shape (B, {self.channels}, H, W), not {tuple(x.shape)}.")
         return F.relu(self.norm(self.body(self.inward(2 * x - 1)))).mean((2, 3))
 
+    def taps(self, x: Tensor) -> list[Tensor]:
+        """Activations at the end of each of the three resolutions, (B, C, h, w), for a perceptual distance.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            Images in [0, 1].
+
+        Notes
+        -----
+        Source: BASE-LDM.
+        """
+        found, h = [], self.inward(2 * x - 1)
+        last = [len(self.body) * level // 3 - 1 for level in (1, 2, 3)]
+        for place, block in enumerate(self.body):
+            h = block(h)
+            if place in last:
+                found.append(h)
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits, (B, classes)."""
         return self.outward(self.features(x))

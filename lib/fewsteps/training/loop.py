@@ -22,6 +22,7 @@ from fewsteps.networks import Student, build
 from fewsteps.parameters import integer, number
 from fewsteps.training.recipes import RECIPES, Recipe
 from fewsteps.training.state import Average, Position, restore, store
+from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
 GRADIENT = 1.0  # the norm at which gradients are cut
@@ -104,6 +105,8 @@ def train(
     number("interval", interval, above=0)
     with Team(device) as team:
         images = load(recipe.data, "train", recipe.size) if images is None else images
+        if recipe.latent:
+            images = latents(images, recipe.latent, flip=recipe.flip)
         run = Run(recipe, folder, images, team, compiled=compiled, half=half, changed=changed)
         return run.until(limit, last, interval, say)
 
@@ -211,7 +214,7 @@ class Run:
         device, generator = team.device, self.generator
         chosen = torch.randint(len(self.images), (share,), device=device, generator=generator)
         x0, cond = self.images[chosen], None
-        if recipe.flip:
+        if recipe.flip and not recipe.latent:  # mirrored latents are in the set already
             mirror = torch.rand(share, device=device, generator=generator) < 0.5
             x0 = torch.where(mirror[:, None, None, None], x0.flip(-1), x0)
         if recipe.shift:
@@ -268,6 +271,7 @@ class Run:
                 "count": len(source),
                 "sha256": source.sha256,
                 "source": source.source,
+                **({"latent": recipe.latent} if recipe.latent else {}),
             },
             "training": {
                 "command": self._command(),

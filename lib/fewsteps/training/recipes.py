@@ -11,6 +11,7 @@ from fewsteps.data import Images
 from fewsteps.errors import ParameterError
 from fewsteps.losses import (
     EDM,
+    Autoencoding,
     CrossEntropy,
     Distillation,
     Eps,
@@ -21,7 +22,7 @@ from fewsteps.losses import (
     overlapping_levels,
     settling_eps,
 )
-from fewsteps.training.teacher import Teacher
+from fewsteps.training.teacher import Eye, Teacher
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Recipe:
     unlabelled : float
         Share of images whose class is replaced by -1, "any".
     seed : int
+    latent : str
+        An autoencoder among the checkpoints, in whose latents it is trained; "" for pixels.
     extra : dict
         What a card says besides: ``sampling``, how the network's own paper samples from it.
     """
@@ -75,6 +78,7 @@ class Recipe:
     shift: int = 0
     unlabelled: float = 0.5
     seed: int = 0
+    latent: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -100,6 +104,11 @@ def edm(images: Images, *, centre: float = EDM.centre, spread: float = EDM.sprea
 # Which digit or garment it will be is decided at 1 to 6 times the data's spread, where EDM's own law, tuned on
 # photographs, hardly goes: under it many digits were still neither one nor another when their strokes were clean.
 _structure = partial(edm, centre=0.3, spread=1.4)
+
+
+def autoencoding(images: Images) -> Autoencoding:
+    """The objective of an autoencoder, with this project's classifier of photographs for its eye."""
+    return Autoencoding(Eye("cifar10-classifier"))
 
 
 def unet(channels: int, size: int, **given: Any) -> dict[str, Any]:
@@ -162,6 +171,27 @@ RECIPES: dict[str, Recipe] = {
             size=64,
             network=unet(3, 64, patch=4, direct=True, **_MIDDLE),
             objective=edm,  # with _structure's law their noise was never quite taken away
+            flip=True,
+        ),
+        Recipe(
+            name="faces-autoencoder",
+            title="Autoencoder of faces at 64 px: four channels at a quarter of the size",
+            data="lfw",
+            size=64,
+            network={"kind": "autoencoder", "channels": 3, "width": 24, "latent": 4, "factor": 4},
+            objective=autoencoding,
+            batch=16,
+            flip=True,
+            half_life=20_000,
+        ),
+        Recipe(
+            name="faces-latent",
+            title="Faces of LFW at 64 px in the latents of faces-autoencoder, unconditional, EDM preconditioning",
+            data="lfw",
+            size=64,
+            network=unet(4, 16, patch=1, **_MIDDLE),
+            objective=edm,
+            latent="faces-autoencoder",
             flip=True,
         ),
         Recipe(
@@ -314,7 +344,7 @@ RECIPES |= {
         # Controls: the wavelets without their gates, and weights that are alike at all frequencies.
         slim(RECIPES["cifar10"], _NARROW, "", label="haar", resample="haar"),
         slim(RECIPES["cifar10"], _NARROW, "f", label="flat", alpha=0.0),
-        *(slim(RECIPES["faces"], _NARROW, parts) for parts in ("", "wsf")),
+        *(slim(RECIPES[f"faces{kind}"], _NARROW, parts) for kind in ("", "-latent") for parts in ("", "wsf")),
     )
 }
 

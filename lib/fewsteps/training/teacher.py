@@ -1,17 +1,32 @@
-"""A trained network as a teacher."""
+"""Trained networks that others are trained by: a teacher, the eye of an autoencoder, and what makes latents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewsteps import checkpoints
+from fewsteps.data import Images
 from fewsteps.errors import CheckpointError
+from fewsteps.files import digest
 from fewsteps.losses.denoising import Objective
-from fewsteps.networks import UNet, build
+from fewsteps.networks import Autoencoder, Classifier, UNet, build
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def _loaded(name: str, kind: type[Kind], wanted: str, folder: Path) -> tuple[dict[str, Any], Kind]:
+    card, weights = checkpoints.load(name, folder)
+    network = build(card["network"])
+    if not isinstance(network, kind):
+        raise CheckpointError(f"{wanted}, and {name} is a {card['network']['kind']}.")
+    network.load_state_dict(weights)
+    return card, network.eval().requires_grad_(False)
 
 
 class Teacher:
@@ -35,17 +50,13 @@ class Teacher:
     """
 
     def __init__(self, name: str, pupil: Objective, folder: Path = checkpoints.FOLDER) -> None:
-        card, weights = checkpoints.load(name, folder)
-        network = build(card["network"])
-        if not isinstance(network, UNet):
-            raise CheckpointError(f"the teacher must be a U-Net, and {name} is a {card['network']['kind']}.")
+        card, network = _loaded(name, UNet, "the teacher must be a U-Net", folder)
         if card["predicts"] != pupil.predicts:
             raise CheckpointError(
                 f"teacher and student must predict the same: {name} predicts {card['predicts']}, the student is to "
                 f"predict {pupil.predicts}. Train both on the same data and sizes."
             )
-        network.load_state_dict(weights)
-        self.network = network.eval().requires_grad_(False)
+        self.network = network
         self.name, self.sha256 = name, card["weights"]["sha256"]
 
     def __repr__(self) -> str:
@@ -56,3 +67,69 @@ class Teacher:
         """As :meth:`fewsteps.networks.UNet.taps`."""
         self.network.to(x.device)
         return self.network.taps(x, times, cond)
+
+
+class Eye:
+    """What a shipped classifier sees at its three resolutions; gradients reach the images through it.
+
+    Parameters
+    ----------
+    name : str
+        Of a classifier among the checkpoints.
+    folder : Path, optional
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint or it is no classifier.
+
+    Notes
+    -----
+    Source: BASE-LDM.
+    """
+
+    def __init__(self, name: str, folder: Path = checkpoints.FOLDER) -> None:
+        card, self.network = _loaded(name, Classifier, "the perceptual term needs a classifier", folder)
+        self.name, self.sha256 = name, card["weights"]["sha256"]
+
+    def __repr__(self) -> str:
+        return f"Eye({self.name}, {self.sha256[:16]})"
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]:
+        """As :meth:`fewsteps.networks.Classifier.taps`."""
+        return self.network.to(images.device).taps(images)
+
+
+@torch.no_grad()
+def latents(images: Images, name: str, *, flip: bool = False, folder: Path = checkpoints.FOLDER) -> Images:
+    """A data set as a shipped autoencoder sees it: the mean of every image's latents.
+
+    Parameters
+    ----------
+    images : Images
+    name : str
+        Of an autoencoder among the checkpoints.
+    flip : bool
+        Append the latents of the mirrored images: mirrored latents would not be theirs.
+    folder : Path, optional
+
+    Returns
+    -------
+    Images
+        Of shape (N or 2 N, latent channels, H / factor, W / factor), not in [0, 1], with the autoencoder in its hash.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint or it is no autoencoder.
+
+    Notes
+    -----
+    Source: BASE-LDM.
+    """
+    card, network = _loaded(name, Autoencoder, "latents need an autoencoder", folder)
+    both = [images.images, images.images.flip(-1)] if flip else [images.images]
+    made = torch.cat([network.encode(part)[0] for whole in both for part in whole.split(64)])
+    labels = None if images.labels is None else images.labels.repeat(len(both))
+    seen = digest(f"{images.sha256} {card['weights']['sha256']} {flip}".encode())
+    return replace(images, images=made, labels=labels, source=f"{images.source} As latents of {name}.", sha256=seen)
