@@ -28,6 +28,7 @@ from fewsteps.experiments.sampling import sample
 from fewsteps.files import write_atomic
 from fewsteps.training import Progress, Recipe, recipe, train
 from fewsteps.training.loop import Run
+from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
 # Dense bfloat16 products per second, by a part of the card's name; published by the maker.
@@ -75,6 +76,8 @@ def main() -> int:
     chosen = parser.parse_args()
     made = recipe(chosen.recipe)
     images = data.load(made.data, "train", made.size)
+    if made.latent:
+        images = latents(images, made.latent, flip=made.flip)
     said = usage(made, images, chosen.state / "usage", chosen.steps)
     print(json.dumps(said), flush=True)
     write_atomic(chosen.out / "usage.json", json.dumps(said, indent=1) + "\n")

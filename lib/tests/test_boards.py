@@ -126,3 +126,14 @@ class TestDrift:
         (tmp_path / "b.json").write_text("[]")
         with pytest.raises(errors.DataError, match=r"b\.json is no table of fewsteps sweep"):
             boards.drift(whole, tmp_path / "b.json")
+
+
+def test_a_comparison_in_words(table):
+    """TDAS-11: ratios where two methods are apart, and nothing but that where they are not."""
+    rows = [row("filter", 20, s, 1.0) for s in range(3)] + [row("none", 20, s, 300.0) for s in range(3)]
+    name = table(rows + [row("other", 20, s, 1.1) for s in range(3)] + [row("none", 10, 0, 5.0)])
+    assert boards.sentences(name, "none", {"filter": "the filter"}) == [
+        "At 20 calls its distance is 300 times that of the filter."
+    ]
+    [said] = boards.sentences(name, "filter", {"none": "no filter", "other": "another"})
+    assert said == "At 20 calls its distance is 0.0033 times that of no filter, not apart from that of another."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,33 @@ def verdicts(table: str, method: str, against: Iterable[str], metric: str = "FD"
         for other in against
         if (other, nfe) in entries
     ]
+
+
+def sentences(table: str, method: str, against: Mapping[str, str], metric: str = "FD") -> list[str]:
+    """A method against others in words, a sentence per budget.
+
+    Parameters
+    ----------
+    table, method, metric : str
+    against : mapping
+        Of methods to what they are called in the sentence.
+
+    Returns
+    -------
+    list of str
+        As in "At 20 calls its distance is 0.13 times that of no filter, not apart from that of the best scalar."
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+    """
+    found: dict[int, list[str]] = {}
+    for nfe, other, ratio, sign in verdicts(table, method, against, metric):
+        size = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:.0f}"
+        said = f"{size} times that of {against[other]}" if sign else f"not apart from that of {against[other]}"
+        found.setdefault(nfe, []).append(said)
+    return [f"At {nfe} calls its distance is {', '.join(said)}." for nfe, said in sorted(found.items())]
 
 
 def lines(table: str, methods: Iterable[str] | None = None, metric: str = "FD") -> tuple[list[str], list[list[str]]]:
