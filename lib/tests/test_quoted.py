@@ -54,3 +54,11 @@ def test_refusals(tmp_path):
     with pytest.raises(DataError, match=r"X, Table 1 in data/quoted\.yaml has 2 columns, and a row of it has 3"):
         quoted.tables(path)
     quoted.tables.cache_clear()
+
+
+def test_numbers_are_shown_with_the_digits_of_the_paper():
+    """TDAS-11: a zero at the end is a digit that was measured."""
+    shown = {cell for table in quoted.tables() for line in table.lines() for cell in line}
+    assert {"27.30", "442.82"} <= shown and "27.3" not in shown
+    value = next(v for table in quoted.tables() for row in table.rows for v in row if str(v) == "27.30")
+    assert value == 27.3 and value / 2 == 13.65

@@ -90,6 +90,28 @@ class Quoted:
         return [(", ".join(map(_text, rest)), both["with"] / both["without"]) for rest, both in whole.items()]
 
 
+class _Printed(float):
+    """A number that is shown with the digits that a paper gives it: 27.30 and not 27.3."""
+
+    digits: str
+
+    def __str__(self) -> str:
+        return self.digits
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose numbers remember how they are written."""
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> _Printed:
+    found = _Printed(loader.construct_yaml_float(node))
+    found.digits = node.value
+    return found
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
 def _text(value: Any) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else f"{value}"
 
@@ -104,7 +126,7 @@ def tables(path: Path = PATH) -> tuple[Quoted, ...]:
         If the file is not there or damaged, or a row has more or fewer values than its table has columns.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader
         found = tuple(_table(entry) for entry in entries)
     except OSError as error:
         raise DataError("data/quoted.yaml is not there: run from a checkout of fewsteps.") from error
