@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewsteps import checkpoints, data
+from fewsteps import checkpoints, data, trained
 from fewsteps.data import Images
 from fewsteps.experiments import evaluation, gates
 from fewsteps.experiments.images import write_grid
 from fewsteps.experiments.sampling import sample
 from fewsteps.files import write_atomic
+from fewsteps.networks import Autoencoder
 from fewsteps.training import Progress, Recipe, recipe, train
 from fewsteps.training.loop import Run
 from fewsteps.training.teacher import latents
@@ -69,6 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--until", type=int, help="stop at this step, so that networks see equally many images")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--count", type=int, default=gates.COUNT)
@@ -76,9 +78,12 @@ def main() -> int:
     chosen = parser.parse_args()
     made = recipe(chosen.recipe)
     images = data.load(made.data, "train", made.size)
+    shown = images
     if made.latent:
-        images = latents(images, made.latent, flip=made.flip)
-    said = usage(made, images, chosen.state / "usage", chosen.steps)
+        shown = latents(
+            images, made.latent, flip=made.flip, folder=checkpoints.home(made.latent, chosen.state / made.name)
+        )
+    said = usage(made, shown, chosen.state / "usage", chosen.steps)
     print(json.dumps(said), flush=True)
     write_atomic(chosen.out / "usage.json", json.dumps(said, indent=1) + "\n")
 
@@ -89,9 +94,18 @@ def main() -> int:
             spoken[0] = progress.seconds
             print(f"step {progress.step} of {progress.total}, loss {progress.loss:.4f}", flush=True)
 
-    card = train(made, folder, minutes=chosen.minutes, images=images, say=say)
+    card = train(made, folder, minutes=chosen.minutes, steps=chosen.until, images=images, say=say)
     shutil.copy(card, chosen.out)
+    shutil.copy(card.with_suffix(".safetensors"), chosen.out)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = trained.load(made.name, folder, device)
+    if isinstance(model.network, Autoencoder):
+        some = images.images[:32].to(device)
+        with torch.inference_mode():
+            back = model.network.decode(model.network.encode(some)[0]).clamp(0, 1)
+        write_grid(chosen.out / f"{made.name}.png", torch.cat((some, back)).cpu())
+        print(f"mean absolute error of a pixel: {float((back - some).abs().mean()):.4f}")
+        return 0
     plan = replace(gates.asked(checkpoints.card(made.name, folder)), count=chosen.count)
     drawn = sample(plan, folder, device=device)
     write_grid(chosen.out / f"{made.name}.png", drawn.images)

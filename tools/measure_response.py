@@ -58,7 +58,9 @@ def measure(name: str) -> list[dict]:
 def main(names: list[str]) -> int:
     """Measure."""
     torch.set_grad_enabled(False)
-    known = [name for name in checkpoints.names() if checkpoints.card(name)["predicts"]["kind"] in ("edm", "eps")]
+    cards = {name: checkpoints.card(name) for name in checkpoints.names()}
+    pixels = {name: card for name, card in cards.items() if "latent" not in card["data"]}
+    known = [name for name, card in pixels.items() if card["predicts"]["kind"] in ("edm", "eps")]
     rows = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
     for name in names or known:
         made = measure(name)

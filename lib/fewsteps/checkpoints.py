@@ -30,6 +30,11 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.json") if path.with_suffix(".safetensors").exists())
 
 
+def home(name: str, folder: Path) -> Path:
+    """Where a checkpoint lies that another one needs: beside it, or among those that are shipped."""
+    return folder if (folder / f"{name}.json").exists() else FOLDER
+
+
 def save(folder: Path, card: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Path:
     """Write weights in half precision and their card; both are written aside first, then put in place together.
 

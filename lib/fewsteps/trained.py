@@ -21,6 +21,7 @@ from fewsteps.networks import Autoencoder
 from fewsteps.schedules import VE, Schedule, VPLinear
 
 Network = nn.Module
+DECODED = 32  # latents at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,8 @@ class Trained:
         if self.decoder is None:
             return to_images(x, schedule)
         low, high = span(schedule)
-        return self.decoder.decode((x - low) / (high - low)).clamp(0, 1)
+        parts = ((x - low) / (high - low)).split(DECODED)
+        return torch.cat([self.decoder.decode(part) for part in parts]).clamp(0, 1)
 
     def denoiser(self, schedule: Schedule | None = None) -> Denoiser:
         """The posterior mean that the network stands for, under a schedule.
@@ -129,9 +131,13 @@ def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | st
         ) from error
     decoder = None
     if latent := card["data"].get("latent"):
-        decoder = load(latent, folder, device).network
-        if not isinstance(decoder, Autoencoder):
-            raise CheckpointError(f"{name} works in the latents of {latent}, which is no autoencoder: restore both.")
+        coder = load(latent["name"], checkpoints.home(latent["name"], folder), device)
+        decoder = coder.network
+        if not isinstance(decoder, Autoencoder) or coder.card["weights"]["sha256"] != latent["sha256"]:
+            raise CheckpointError(
+                f"{name} works in latents of another {latent['name']} than the one that is there: restore both with "
+                "git checkout, or train it again."
+            )
     return Trained(card, network.to(device).eval().requires_grad_(False), decoder)
 
 

@@ -16,8 +16,10 @@ from fewsteps.losses import EDM, Autoencoding, perceptual_distance
 from fewsteps.networks import Autoencoder, Classifier
 from fewsteps.schedules import VE, VPLinear
 from fewsteps.training import recipe, train
+from fewsteps.training.loop import Run
 from fewsteps.training.recipes import edm, slim
 from fewsteps.training.teacher import Eye, Teacher, latents
+from fewsteps.training.team import Team
 
 DIGITS = recipe("digits")
 CODER = replace(
@@ -133,11 +135,7 @@ def coded(tmp_path_factory):
     learned = replace(CODER, warmup=10, half_life=0, rate=2e-3)
     train(learned, folder, steps=100, images=images, half=False, interval=1e9)
     (folder / "state.safetensors").unlink()
-    made = latents(images, "digits-autoencoder", flip=True, folder=folder)
-    # `train` itself would look for the autoencoder among the shipped ones.
-    path = train(replace(LATENT, latent=""), folder, steps=3, images=made, half=False, interval=1e9)
-    card, weights = checkpoints.load(path.stem, folder)
-    checkpoints.save(folder, card | {"data": card["data"] | {"latent": "digits-autoencoder"}}, weights)
+    train(LATENT, folder, steps=3, images=images, half=False, interval=1e9)
     return folder
 
 
@@ -178,6 +176,31 @@ class TestLatents:
             model.images(low + (high - low) * mean, schedule), model.decoder.decode(mean).clamp(0, 1)
         )
 
+    def test_another_autoencoder_of_that_name_is_noticed(self, coded, tmp_path):
+        for path in coded.glob("digits-*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        card, weights = checkpoints.load("digits-autoencoder", tmp_path)
+        checkpoints.save(tmp_path, card, {name: value + 0.01 for name, value in weights.items()})
+        with pytest.raises(CheckpointError, match="works in latents of another digits-autoencoder than the one"):
+            trained.load("digits-latent", tmp_path)
+
+    def test_what_is_needed_may_be_among_the_shipped(self, coded, tmp_path, monkeypatch):
+        """A network trained in a folder of its own finds the autoencoder where checkpoints are shipped."""
+        for path in coded.glob("digits-latent*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        monkeypatch.setattr(checkpoints, "FOLDER", coded)
+        assert trained.load("digits-latent", tmp_path).decoder is not None
+
+    def test_mirrored_latents_are_not_mirrored_again(self, coded):
+        """The set holds the latents of mirrored images; to mirror a latent is not to mirror its image."""
+        images = load("digits", "train", 8)
+        made = latents(images, "digits-autoencoder", flip=True, folder=coded)
+        with Team("cpu") as team:
+            run = Run(LATENT, coded / "again", made, team, compiled=None, half=False)
+            x0, _ = run.share_of(64)
+        known = made.images.flatten(1)
+        assert all(bool((known == one).all(1).any()) for one in x0.flatten(1))
+
     def test_a_student_of_other_latents_is_refused(self, coded):
         images = load("digits", "train", 8)
         own = edm(latents(images, "digits-autoencoder", flip=True, folder=coded))
@@ -195,3 +218,6 @@ class TestLatents:
             sample(Plan("digits-autoencoder", nfe=3, count=1), coded)
         with pytest.raises(ParameterError, match="it denoises nothing"):
             trained.load("digits-autoencoder", coded).denoiser()
+        for odd in ({"filt": {"kind": "scalar", "lam": 0.9}}, {"start": "uniform"}):
+            with pytest.raises(ParameterError, match="digits-latent works in latents: filters and the uniform start"):
+                sample(Plan("digits-latent", nfe=3, count=1, **odd), coded)

@@ -50,16 +50,29 @@ class TestWavelets:
         """SD-5: with gates of 1 it is the inverse of the Haar transform; before training they are 1/2."""
         x = drawn(2, 3, 8, 8)
         bands = torch.cat(tuple(haar_dwt2(x)), dim=1)
-        for layer in (WaveletUp(12).double(), WaveletUp(12, gated=False)):
+        for layer in (WaveletUp(12).double(), WaveletUp(12, gated=False).double()):
             torch.testing.assert_close(layer(bands), x / 2)
 
-    def test_before_training_the_low_band_is_pooled(self):
-        """Gates of 1/2 on an orthonormal transform: the mean of the square, and half of the three differences."""
+    def test_before_training_one_pixel_of_four_is_kept(self):
+        """Equal bands: the mean of the square and half of its three differences, which is its first pixel."""
         x = drawn(1, 2, 6, 6)
-        bands = haar_dwt2(x)
-        wanted = F.avg_pool2d(x, 2) + (bands.lh + bands.hl + bands.hh) / 2
-        for layer in (WaveletDown(2).double(), WaveletDown(2, gated=False)):
-            torch.testing.assert_close(layer(x), wanted)
+        for layer in (WaveletDown(2).double(), WaveletDown(2, gated=False).double()):
+            torch.testing.assert_close(layer(x), x[..., ::2, ::2])
+
+    def test_pooling_is_among_what_it_can_learn(self):
+        layer, x = WaveletDown(2, gated=False).double(), drawn(1, 2, 6, 6)
+        with torch.no_grad():
+            layer.gate.weight[1:] = -100.0
+        torch.testing.assert_close(layer(x), F.avg_pool2d(x, 2))
+
+    def test_weights_without_a_gate_see_no_features(self):
+        """SD-5: the control is linear in the features, a gate is not."""
+        x = drawn(1, 4, 4, 4)
+        for gated in (False, True):
+            layer = WaveletDown(4, gated=gated).double()
+            for parameter in layer.parameters():
+                torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(3))
+            assert torch.allclose(layer(3 * x), 3 * layer(x)) != gated
 
     def test_a_gate_acts_on_one_band_of_one_channel(self):
         gate = Gate(5, 3).double()

@@ -115,6 +115,12 @@ def test_the_network_is_told_the_noise_in_units_of_the_data():
     assert torch.allclose(seen[0][0], 2 * x / 65**0.5)
 
 
+def test_a_recipe_in_pixels_says_what_it_always_said():
+    """What a state must agree with to go on: states of before there were latents lack the word."""
+    assert "latent" not in recipe("digits").described()
+    assert recipe("faces-latent").described()["latent"] == "faces-autoencoder"
+
+
 class TestLoop:
     def test_a_run_that_stopped_equals_one_that_did_not(self, tmp_path, images):
         train(DIGITS, tmp_path / "whole", steps=24, device="cpu", images=images)

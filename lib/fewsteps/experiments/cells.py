@@ -54,6 +54,8 @@ class Cell:
             card["predicts"],
             *_statistics(card["data"]["name"], card["data"]["size"]),
         ]
+        if latent := card["data"].get("latent"):
+            made_of.append(latent["sha256"])
         if self.plan.prediction != "as it is" or self.plan.sampler in ("analytic", "spectral"):
             made_of += [_file(onestep.path_of(card["name"])), prediction.CALIBRATION]
         among = choosing.FAMILIES.get(self.rule.get("among", ""))

@@ -206,7 +206,7 @@ MISPRINTS: Mapping[str, Misprint] = {
             "x_T = M z, of unit variance",
             "x_T = σ_T M z",
             Axis("noise level σ", 0.01, 50, log=True),
-            Axis("standard deviation over √(v + σ²)", 0, 1.5),
+            Axis("standard deviation over √(v + σ²)", 0, 2.6),
             "steps",
             _counted(10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 50, 60, 70, 80, 100),
             _start,
@@ -310,7 +310,7 @@ MISPRINTS: Mapping[str, Misprint] = {
             _FREQUENCY,
             Axis("1 − √(1 − ᾱ) H", -1.5, 1),
             "ᾱ",
-            _spaced(0.02, 0.98),
+            _spaced(0.15, 0.98),
             _over(
                 _FREQUENCY,
                 lambda form, ab, f: wiener.reconstruction_response(0.01 * f**-2, ab, form=_correct(form)),

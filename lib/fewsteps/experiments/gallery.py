@@ -36,7 +36,8 @@ class Neighbours:
 
 def generators() -> list[str]:
     """The shipped networks that make images, those of photographs last."""
-    names = [name for name in checkpoints.names() if checkpoints.card(name)["predicts"]["kind"] != "class"]
+    made = {name: checkpoints.card(name)["predicts"]["kind"] for name in checkpoints.names()}
+    names = [name for name, kind in made.items() if kind not in ("class", "autoencoder")]
     return sorted(names, key=lambda name: (checkpoints.card(name)["network"]["channels"], name))
 
 

@@ -307,6 +307,10 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
         named["eps_power"] = _gamma(model, plan, schedule, times)
     if "corrector_snr" in named:
         named["step_size"] = samplers.snr_step(named.pop("corrector_snr"))
+    if model.decoder is not None and (plan.filt or plan.start == "uniform"):
+        raise ParameterError(
+            f"{model.name} works in latents: filters and the uniform start are made of the statistics of images."
+        )
     filt = filtering.build(plan.filt, model.card["data"]["name"], model.shape[-1])
     start: Any = (plan.count, *model.shape)
     if plan.start == "uniform":

@@ -8,7 +8,7 @@ from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer
 
 GROUP = 8
-SPAN = 10.0  # the logarithm of a latent's variance is cut to this far from 0
+ENDS = (-30.0, 20.0)  # of the logarithm of a latent's variance
 
 
 class Autoencoder(nn.Module):
@@ -86,7 +86,7 @@ class Autoencoder(nn.Module):
                 f"height and width must be multiples of {self.factor}, not {images.shape[-2]} and {images.shape[-1]}."
             )
         mean, log_variance = self.inward(2 * images - 1).chunk(2, dim=1)
-        return mean, (log_variance.clamp(-3 * SPAN, 2 * SPAN) / 2).exp()
+        return mean, (log_variance.clamp(*ENDS) / 2).exp()
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images, near [0, 1] and not cut to it, (B, C, H, W).

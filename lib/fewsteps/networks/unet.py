@@ -49,7 +49,7 @@ class UNet(nn.Module):
         patch of 4 has 48 numbers, nearly as many as there are channels to carry them.
     resample : {"pool", "haar", "gated"}
         How a resolution is left for the next: by the mean of 2 x 2 positions and by repeating each; by a Haar transform
-        and its inverse; or by these with Spectral Diffusion's gates on their bands.
+        and its inverse with a learned weight for every band; or with Spectral Diffusion's gates in their place.
 
     Raises
     ------

@@ -45,6 +45,28 @@ class Gate(nn.Module):
         return gates.unflatten(1, (BANDS, -1)).movedim(1, 0)[..., None, None]
 
 
+class Fixed(nn.Module):
+    """A learned number between 0 and 1 per band and channel that sees no features: what a gate has to beat.
+
+    Parameters
+    ----------
+    gated : int
+        Channels of one band.
+
+    Notes
+    -----
+    Source: SD-5, the control of Eq. 8.
+    """
+
+    def __init__(self, gated: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(BANDS, 1, gated, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weights of shape (4, 1, channels of one band, 1, 1), 1/2 at first."""
+        return self.weight.sigmoid()
+
+
 class WaveletDown(nn.Module):
     """Half the size, the same channels: the four bands of a Haar transform, weighted and summed.
 
@@ -52,8 +74,8 @@ class WaveletDown(nn.Module):
     ----------
     channels : int
     gated : bool
-        Whether the weights are gates of the features. Without, all are 1/2, as gates are before training; the
-        orthonormal low band is twice the local mean, so half of it is what pooling gives.
+        Whether the weights are gates of the features; without, they are learned numbers. Either begins at 1/2, and four
+        equal bands sum to one pixel of four: what is kept of the others has to be learned.
 
     Raises
     ------
@@ -68,7 +90,7 @@ class WaveletDown(nn.Module):
     def __init__(self, channels: int, *, gated: bool = True) -> None:
         super().__init__()
         self.outgoing = integer("channels", channels, least=1)
-        self.gate = Gate(channels, channels) if gated else None
+        self.gate = Gate(channels, channels) if gated else Fixed(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """From (B, C, H, W) to (B, C, H/2, W/2).
@@ -79,7 +101,7 @@ class WaveletDown(nn.Module):
             If height or width is odd.
         """
         bands = torch.stack(tuple(haar_dwt2(x)))
-        return (bands * (0.5 if self.gate is None else self.gate(x))).sum(0)
+        return (bands * self.gate(x)).sum(0)
 
 
 class WaveletUp(nn.Module):
@@ -108,11 +130,11 @@ class WaveletUp(nn.Module):
         self.outgoing = -(-integer("channels", channels, least=1) // BANDS)
         whole = BANDS * self.outgoing
         self.fill = nn.Conv2d(channels, whole, 1) if whole != channels else nn.Identity()
-        self.gate = Gate(whole, self.outgoing) if gated else None
+        self.gate = Gate(whole, self.outgoing) if gated else Fixed(self.outgoing)
 
     def forward(self, x: Tensor) -> Tensor:
         """From (B, C, H, W) to (B, ceil(C/4), 2 H, 2 W)."""
         x = self.fill(x)
         bands = x.unflatten(1, (BANDS, -1)).movedim(1, 0)
-        weighted = bands * (0.5 if self.gate is None else self.gate(x))
+        weighted = bands * self.gate(x)
         return haar_idwt2(cast(tuple[Tensor, Tensor, Tensor, Tensor], weighted.unbind(0)))

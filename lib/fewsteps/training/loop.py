@@ -80,7 +80,7 @@ def train(
         Go on from a state although the recipe has changed since in something else than data and network; the card
         then says what it was before, and until which step.
     images : Images, optional
-        Instead of loading the recipe's data set.
+        Instead of loading the recipe's data set; pixels, for a network in latents too.
     say : callable, optional
         Gets a `Progress` about once a second.
 
@@ -106,7 +106,7 @@ def train(
     with Team(device) as team:
         images = load(recipe.data, "train", recipe.size) if images is None else images
         if recipe.latent:
-            images = latents(images, recipe.latent, flip=recipe.flip)
+            images = latents(images, recipe.latent, flip=recipe.flip, folder=checkpoints.home(recipe.latent, folder))
         run = Run(recipe, folder, images, team, compiled=compiled, half=half, changed=changed)
         return run.until(limit, last, interval, say)
 
@@ -271,7 +271,7 @@ class Run:
                 "count": len(source),
                 "sha256": source.sha256,
                 "source": source.source,
-                **({"latent": recipe.latent} if recipe.latent else {}),
+                **({"latent": self._latent()} if recipe.latent else {}),
             },
             "training": {
                 "command": self._command(),
@@ -287,6 +287,12 @@ class Run:
             },
             **recipe.extra,
         }
+
+    def _latent(self) -> dict[str, str]:
+        """The autoencoder, pinned: other weights would decode other images."""
+        name = self.recipe.latent
+        card = checkpoints.card(name, checkpoints.home(name, self.folder))
+        return {"name": name, "sha256": card["weights"]["sha256"]}
 
     def _command(self) -> str:
         known = RECIPES.get(self.recipe.name, self.recipe)

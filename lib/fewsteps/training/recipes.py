@@ -91,6 +91,8 @@ class Recipe:
         said = asdict(self)
         for key in ("objective", "extra", "title"):
             said.pop(key)
+        if not self.latent:  # as before there were latents: states of then go on
+            said.pop("latent")
         return said
 
 
@@ -321,8 +323,10 @@ def slim(
 
     def objective(images: Images) -> Objective:
         own = large.objective(images)
-        if not taught or not isinstance(own, Poser):
+        if not taught:
             return own
+        if not isinstance(own, Poser):
+            raise ParameterError(f"{large.name} cannot teach: its noisy images cannot be had without its network.")
         return Distillation(own, Teacher(large.name, own), alpha=alpha, **weights)
 
     widths = [large.network["width"] * factor for factor in reversed(large.network["multipliers"])]
@@ -341,9 +345,10 @@ RECIPES |= {
     made.name: made
     for made in (
         *(slim(RECIPES["cifar10"], _NARROW, parts) for parts in ("", "w", "s", "f", "ws", "sf", "wf", "wsf")),
-        # Controls: the wavelets without their gates, and weights that are alike at all frequencies.
+        # Controls: weights of the wavelet bands that are learned and see no features; and all parts with frequencies
+        # that count alike, which is twice the spatial loss.
         slim(RECIPES["cifar10"], _NARROW, "", label="haar", resample="haar"),
-        slim(RECIPES["cifar10"], _NARROW, "f", label="flat", alpha=0.0),
+        slim(RECIPES["cifar10"], _NARROW, "wsf", label="flat", alpha=0.0),
         *(slim(RECIPES[f"faces{kind}"], _NARROW, parts) for kind in ("", "-latent") for parts in ("", "wsf")),
     )
 }

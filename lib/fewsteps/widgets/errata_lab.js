@@ -67,17 +67,18 @@ function render({ model, el }) {
     summary.say(words);
   }
 
-  // The entries below lead here: <a href="#draw-PX-2">.
-  const follow = () => {
-    const row = decodeURIComponent(globalThis.location?.hash ?? "").replace("#draw-", "");
+  // The entries below lead here: <a href="#draw-PX-2">. Clicks, since a hash that stays the same is no event.
+  const lead = (hash) => {
+    const row = (hash ?? "").replace("#draw-", "");
     if (!entries.has(row)) return;
     model.set("row", row);
     model.save_changes();
     root.scrollIntoView();
   };
-  globalThis.addEventListener?.("hashchange", follow);
-  on.onLeave(() => globalThis.removeEventListener?.("hashchange", follow));
-  follow();
+  const follow = (event) => lead(event.target.closest?.('a[href^="#draw-"]')?.hash);
+  document.addEventListener("click", follow);
+  on.onLeave(() => document.removeEventListener("click", follow));
+  lead(globalThis.location?.hash);
   on.paint();
   return on.leave;
 }
