@@ -70,7 +70,18 @@ def test_the_comparison_prefers_what_is_nearer_and_chooses_on_other_seeds():
 
     power, known = spectra.power_spectrum(real().double(), "dct"), metrics.Moments.of(features(real()))
     found = foreign.compare(
-        model(), SHAPE, 12, power, known, known, features, count=400, seeds=(0, 1), trial=200, lambdas=(0.95, 0.6)
+        model(),
+        SHAPE,
+        12,
+        power,
+        known,
+        known,
+        features,
+        count=400,
+        seeds=(0, 1),
+        samples=100,
+        trial=200,
+        lambdas=(0.95, 0.6),
     )
     means = [mean for _, mean, _ in found.rows]
     assert means == sorted(means) and found.nfe == 12
@@ -98,3 +109,13 @@ def test_the_verdict_says_what_the_table_does():
         "at this budget the filter by the rule is better than no filter, not apart from the best scalar and worse than "
         "DPM-Solver++(2M)."
     )
+
+
+def test_what_was_measured_is_of_the_shipped_pipeline():
+    """TDAS-8: every way to sample, at both budgets, the nearest first."""
+    found = foreign.measured()
+    assert [said.nfe for said in found] == [20, 100]
+    for said in found:
+        means = [mean for _, mean, _ in said.rows]
+        assert means == sorted(means) and set(foreign.RUNS) | {foreign.SCALAR} <= {name for name, *_ in said.rows}
+        assert said.scalar in foreign.LAMBDAS and foreign.verdict(said.rows).endswith(".")

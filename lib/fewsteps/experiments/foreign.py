@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import filters, metrics, samplers, schedules, spectra, trained
+from fewsteps import filters, metrics, results, samplers, schedules, spectra, trained
 from fewsteps.denoisers import Denoiser
 from fewsteps.errors import ParameterError
 from fewsteps.filters import IDENTITY, Filter
@@ -162,6 +162,8 @@ class Compared:
     """What came out at one number of network calls."""
 
     nfe: int
+    count: int
+    """Images per seed."""
     rows: list[tuple[str, float, float]]
     """As :func:`table` makes them, the nearest first."""
     rule: str
@@ -180,7 +182,8 @@ def compare(
     *,
     count: int,
     seeds: Sequence[int],
-    trial: int,
+    samples: int = 200,
+    trial: int = 64,
     lambdas: Sequence[float] = LAMBDAS,
 ) -> Compared:
     """Every way to sample at one number of calls, the filter by the rule and the best scalar among them.
@@ -201,8 +204,10 @@ def compare(
     count : int
         Images per seed.
     seeds : sequence of int
+    samples : int
+        Images by which the rule is found; the paper takes 200.
     trial : int
-        Images by which rule and scalar are found.
+        Images by which each scalar is tried.
     lambdas : sequence of float
         Scalars that are tried.
 
@@ -219,7 +224,7 @@ def compare(
         return images(model, shape, run, nfe, count=count, seed=seed)
 
     first = max(seeds) + 1
-    ratio = excess(draw(PC, first, trial), power)
+    ratio = excess(draw(PC, first, samples), power)
     rule = automatic(ratio)
 
     def distance(filt: Filter) -> float:
@@ -236,7 +241,19 @@ def compare(
         said = "says " + ", ".join(pairs)
     made = {name: partial(draw, run) for name, run in runs.items()}
     rows = table(made, test, features, seeds)
-    return Compared(nfe, sorted(rows, key=lambda row: row[1]), said, scalar)
+    return Compared(nfe, count, sorted(rows, key=lambda row: row[1]), said, scalar)
+
+
+def measured() -> list[Compared]:
+    """What ``tools/measure_foreign.py`` found on the shipped pipeline.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+    """
+    rows = results.read("foreign_model")["rows"]
+    return [Compared(**row | {"rows": [(name, mean, half) for name, mean, half in row["rows"]]}) for row in rows]
 
 
 def by_ring(ratio: Tensor) -> tuple[Tensor, Tensor]:
