@@ -17,8 +17,9 @@ import torch
 
 from fewsteps import checkpoints, filters, spectra, transforms
 from fewsteps.errors import DataError, ParameterError
-from fewsteps.experiments import cells, choosing, filtering, grids, onestep, pixels
+from fewsteps.experiments import cells, choosing, families, filtering, grids, onestep, pixels
 from fewsteps.experiments.cells import Cell, Table, fill
+from fewsteps.experiments.families import FAMILIES
 from fewsteps.experiments.sampling import Plan, sample
 
 QUICK = Plan("digits", "ancestral", 3, count=8)
@@ -68,7 +69,7 @@ def test_a_key_is_of_all_that_decides_the_numbers(monkeypatch, tmp_path):
     best = Cell("b", QUICK, {"rule": "best", "among": "scalar"})
     spectral = Cell("s", replace(QUICK, sampler="spectral"))
     keys += [best.key(), spectral.key()]
-    monkeypatch.setitem(choosing.FAMILIES, "scalar", choosing.FAMILIES["scalar"][:5])
+    monkeypatch.setitem(FAMILIES, "scalar", FAMILIES["scalar"] | {"within": {"lam": [0.0, 1.1]}})
     keys += [best.key()]
     other = tmp_path / "digits.onestep"
     other.write_bytes(b"measured again")
@@ -94,6 +95,7 @@ def test_rows_of_other_settings_are_dropped(tmp_path):
     assert fill(table, wanted) == [] and len(table.rows) == 3
     table.add({**next(iter(table.rows.values())), "key": "stale"})
     assert table.keep(cells.keys(wanted)) == 1 and len(table.rows) == 3
+    assert len(rows(tmp_path / "t.json")) == 3, "dropped in memory and not on disk"
 
 
 def test_a_bug_in_one_cell_says_where_and_stops_no_other(tmp_path, monkeypatch):
@@ -163,14 +165,52 @@ def test_a_choice_is_made_once_for_all_seeds(tmp_path):
     [choice] = by["choice"]
     tried = choice["why"]["tried"]
     assert choice["filt"] == min(tried, key=lambda pair: pair[0])[1]
-    assert len(tried) == len(choosing.FAMILIES["scalar"])
+    assert len(tried) == families.COARSE + families.FINE
+    assert choice["why"]["ends"] == families.ends([point for _, point in tried], choice["filt"])
     assert all(row["plan"]["filt"] == choice["filt"] for row in by["best"])
     assert choice["plan"]["seed"] == choosing.CHOICE_SEED
 
 
-def test_families_have_grids_of_one_size():
-    assert {len(points) for points in choosing.FAMILIES.values()} == {12}
-    assert all(point.get("lam", 0) != 1 for points in choosing.FAMILIES.values() for point in points)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_gets_equally_many_points(name):
+    """Both stages, wherever the best of the first lies; no point twice, none at the open end of what is allowed."""
+    family = FAMILIES[name]
+    first = families.coarse(family)
+    assert len(first) == families.COARSE
+    for best in first:
+        points = first + families.around(family, best)
+        assert len(points) == families.COARSE + families.FINE
+        assert len({json.dumps(point, sort_keys=True) for point in points}) == len(points)
+        for axis, (low, high) in family["within"].items():
+            assert all(low < point[axis] < high for point in points)
+
+
+def test_a_number_is_searched_as_deep_as_a_zone():
+    """Else a table would say how far each list went, and not which shape is better."""
+    for number, zone in (("scalar", "tdas"), ("scalar_vp", "tdas_vp")):
+        deepest = [min(FAMILIES[name]["coarse"]["lam"]) for name in (number, zone)]
+        assert deepest[0] == deepest[1]
+        assert FAMILIES[number]["within"]["lam"][0] == FAMILIES[zone]["within"]["lam"][0] == 0
+
+
+def test_the_second_stage_goes_to_the_neighbours_and_beyond_the_ends():
+    points = families.around(FAMILIES["scalar"], {"kind": "scalar", "lam": 0.6, "where": ["prior"]})
+    assert [point["lam"] for point in points] == [0.5333, 0.4667, 0.65, 0.7]
+    assert all(point["where"] == ["prior"] for point in points)
+    points = families.around(FAMILIES["tdas"], {"kind": "tdas", "lam": 0.2, "r": 0.1})
+    assert [(point["lam"], point["r"]) for point in points] == [(0.1, 0.1), (0.35, 0.1), (0.2, 0.05), (0.2, 0.2)]
+    with pytest.raises(ParameterError, match="lam must be one of"):
+        families.around(FAMILIES["scalar"], {"kind": "scalar", "lam": 0.5})
+
+
+def test_a_best_at_the_end_of_what_was_tried_is_said():
+    points = [{"kind": "tdas", "lam": lam, "r": r, "drift": True} for lam in (0.2, 0.1, 0.35) for r in (0.1, 0.05)]
+    points.append({"kind": "tdas", "lam": 0.2, "r": 0.2})
+    assert families.ends(points, points[0]) == []
+    assert families.ends(points, {"lam": 0.1, "r": 0.2}) == [
+        "lam = 0.1 is the smallest that was tried",
+        "r = 0.2 is the largest that was tried",
+    ]
 
 
 def test_rules():
@@ -328,8 +368,8 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
 
 def test_a_step_of_langevin_moves_is_chosen_like_a_filter(tmp_path, monkeypatch):
     """PDS-9, PDS Table 1: preconditioner and step of NCSN's sampler together, and both reach the judged row."""
-    points = [{"step": 0.2}, {"kind": "pds", "r": 0.2, "lam": 1.6, "direction": "M", "drift": True, "step": 0.5}]
-    monkeypatch.setitem(choosing.FAMILIES, "langevin_pds", points)
+    small = FAMILIES["langevin_pds"] | {"coarse": {"lam": [1.6], "direction": ["M"], "step": [0.5]}}
+    monkeypatch.setitem(FAMILIES, "langevin_pds", small)
     wanted = [cell for cell in grids.grid("moves-mnist-ncsn", "smoke") if "PDS" in cell.method]
     assert wanted[0].plan.nfe == 20 and wanted[0].plan.start == "uniform"
     assert fill(Table(tmp_path / "t.json", "x"), wanted) == []

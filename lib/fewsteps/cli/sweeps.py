@@ -48,7 +48,7 @@ def run(chosen: argparse.Namespace) -> int:
     from fewsteps.files import exclusive
     from fewsteps.parameters import integer
 
-    cells = grid(chosen.grid, chosen.profile)
+    every = cells = grid(chosen.grid, chosen.profile)
     if chosen.profile == "smoke" and chosen.out is None:
         raise ParameterError("--profile smoke needs --out: a few images are no result to keep in data/results.")
     if chosen.only:
@@ -65,8 +65,8 @@ def run(chosen: argparse.Namespace) -> int:
             Table(path, f"fewsteps sweep {chosen.grid} --profile {chosen.profile}"),
             chosen.folder or checkpoints.FOLDER,
         )
-        if not chosen.only and (stale := table.keep(keys(cells, folder))):
-            print(f"{stale} rows were of other weights, statistics or settings and are made again.", flush=True)
+        if stale := table.keep(keys(every, folder)):
+            print(f"{stale} rows were of other weights, statistics or settings: dropped, to be made again.", flush=True)
         with engine(workers, chosen.scheduler, integer("--retries", chosen.retries, least=0)) as where:
             failed = fill(
                 table, cells, engine=where, folder=folder, device=chosen.device,

@@ -22,6 +22,7 @@ from fewsteps.errors import DataError, UserError
 from fewsteps.experiments import choosing, onestep, pixels, prediction, references, sampling
 from fewsteps.experiments.engine import Engine, Here, Job
 from fewsteps.experiments.evaluation import Observed, evaluate, observe
+from fewsteps.experiments.families import COARSE, FAMILIES, FINE
 from fewsteps.experiments.sampling import SHARD, Plan
 from fewsteps.files import digest, write_atomic
 
@@ -58,7 +59,7 @@ class Cell:
             made_of.append(latent["sha256"])
         if self.plan.prediction != "as it is" or self.plan.sampler in ("analytic", "spectral"):
             made_of += [_file(onestep.path_of(card["name"])), prediction.CALIBRATION]
-        among = choosing.FAMILIES.get(self.rule.get("among", ""))
+        among = FAMILIES.get(self.rule.get("among", ""))
         counts = [choosing.TRIED, choosing.GAMMA, choosing.STATISTICS] if self.rule else []
         said = [self.method, self.plan.described(), dict(self.rule), among, counts, made_of, VERSION]
         return digest(json.dumps(said, sort_keys=True).encode())[:16]
@@ -115,6 +116,9 @@ class Table:
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row."""
         self.rows[row["key"]] = row
+        self._write()
+
+    def _write(self) -> None:
         rows = sorted(self.rows.values(), key=lambda row: (row["method"], row["key"]))
         lines = ",\n".join(json.dumps(row) for row in rows)
         write_atomic(self.path, f'{{"made_by": {json.dumps(self.made_by)}, "rows": [\n{lines}\n]}}\n')
@@ -124,6 +128,8 @@ class Table:
         stale = set(self.rows) - keys
         for key in stale:
             del self.rows[key]
+        if stale:
+            self._write()
         return len(stale)
 
 
@@ -226,7 +232,7 @@ def _cost(cell: Cell) -> int:
     images = cell.plan.count
     if cell.method == "choice":
         images = {
-            "best": choosing.TRIED * len(choosing.FAMILIES.get(cell.rule.get("among", ""), "x")),
+            "best": choosing.TRIED * (COARSE + FINE),
             "gamma": choosing.GAMMA,
         }.get(cell.rule["rule"], choosing.STATISTICS)
     return images * cell.plan.nfe
@@ -240,7 +246,7 @@ def _time(seconds: float) -> str:
 def _brief(result: Mapping[str, Any]) -> str:
     if "rows" in result:
         return f"{result['rows'][0]['metric']} {result['rows'][0]['value']:.4g}"
-    return json.dumps(result["filt"])[:80]
+    return "; ".join([json.dumps(result["filt"])[:80], *result["why"].get("ends", [])])
 
 
 def _job(cell: Cell, folder: Path, device: str) -> Job:

@@ -1,7 +1,6 @@
-"""Filters that are chosen: by TDAS' rule, from the ratio of powers, or as the best of a small grid.
+"""Filters that are chosen: by TDAS' rule, from the ratio of powers, or as the best of a family.
 
-Whatever is chosen is chosen on a seed of its own, `CHOICE_SEED`, and judged on others; every family is given a
-grid of the same size.
+Whatever is chosen is chosen on a seed of its own, `CHOICE_SEED`, and judged on others.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +16,14 @@ from torch import Tensor
 from fewsteps import checkpoints, filters, metrics, spectra
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import filtering, pixels, references
+from fewsteps.experiments.families import FAMILIES, around, coarse, ends
 from fewsteps.experiments.sampling import MOST_SEED, Plan, sample
 from fewsteps.transforms import Basis
 
 CHOICE_SEED = MOST_SEED - 1  # nobody judges on it by accident
 STATISTICS = 200  # images that TDAS takes its statistics over
 GAMMA = 1000  # images that a gain for every ring is taken from
-TRIED = 256  # images per point of a grid
-
-_LAM = (0.7, 0.8, 0.9, 0.95)
-FAMILIES: dict[str, list[dict[str, Any]]] = {
-    "scalar": [
-        {"kind": "scalar", "lam": lam} for lam in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.03)
-    ],
-    "tdas": [{"kind": "tdas", "lam": lam, "r": r} for lam, r in product(_LAM, (0.1, 0.25, 0.4))],
-    "pds": [{"kind": "pds", "lam": lam, "r": 0.2} for lam in (0.8, 0.9, 1.1, 1.3, 1.6, 2.0)]
-    + [{"kind": "pds", "lam": lam, "r": 0.1} for lam in (0.8, 0.9, 1.1, 1.3, 1.6, 2.0)],
-    "pds_data": [
-        {"kind": "pds_data", "alpha": alpha, "direction": direction}
-        for alpha, direction in product((1.5, 2.0, 3.0, 5.0, 10.0, 20.0), ("M", "M_inv"))
-    ],
-    # Samplers of VP processes lose power, so gains above 1 are among these.
-    "scalar_vp": [
-        {"kind": "scalar", "lam": lam} for lam in (0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.01, 1.02, 1.03, 1.05, 1.07, 1.1)
-    ],
-    "tdas_vp": [{"kind": "tdas", "lam": lam, "r": r} for lam, r in product((0.9, 0.95, 1.05, 1.1), (0.1, 0.25, 0.4))],
-    # "step": that of Langevin moves over the square of the last noise level; NCSN's own is 0.2.
-    "langevin_step": [{"step": step} for step in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)],
-    "langevin_pds": [
-        {"kind": "pds", "r": 0.2, "lam": lam, "direction": direction, "drift": True, "step": step}
-        for lam, direction, step in product((1.3, 1.6), ("M", "M_inv"), (0.2, 0.5, 1.0))
-    ],
-    "langevin_tdas": [
-        {"kind": "tdas", "lam": lam, "r": r, "step": step}
-        for lam, r, step in product((0.8, 0.9), (0.1, 0.25), (0.2, 0.5, 1.0))
-    ],
-}
-"""Twelve points each. A zone's gain of 1 is no filter, so it is in no grid."""
+TRIED = 256  # images per point of a search
 
 
 def choose(
@@ -105,19 +74,32 @@ def choose(
         family = given.pop("among", None)
         if family not in FAMILIES:
             raise ParameterError(f"among must be one of {', '.join(FAMILIES)}, not {family!r}.")
-        points = [{**point, **given} for point in FAMILIES[family]]
         base = replace(plain, count=TRIED)
-        tried = [(quick(_at(base, point, folder), source, folder, device), point) for point in points]
-        if not any(math.isfinite(value) for value, _ in tried):
+
+        def tried(points: list[dict[str, Any]]) -> list[tuple[float, dict[str, Any]]]:
+            points = [{**point, **given} for point in points]
+            return [(quick(_at(base, point, folder), source, folder, device), point) for point in points]
+
+        found = tried(coarse(FAMILIES[family]))
+        if not any(math.isfinite(value) for value, _ in found):
             raise ParameterError(f"{plan.sampler} diverges at every point of {family} with {plan.nfe} network calls.")
-        best = _at(base, min(tried, key=lambda pair: pair[0])[1], folder)
+        found += tried(around(FAMILIES[family], _least(found)))
+        best = _at(base, _least(found), folder)
         chosen = {} if best.named == plain.named else {"named": dict(best.named)}
         return {
             "filt": best.filt,
             **chosen,
-            "why": {"images": TRIED, "tried": [[v if math.isfinite(v) else None, point] for v, point in tried]},
+            "why": {
+                "images": TRIED,
+                "tried": [[value if math.isfinite(value) else None, point] for value, point in found],
+                "ends": ends([point for _, point in found], _least(found)),
+            },
         }
     raise ParameterError(f"rule must be one of tdas_auto, gamma and best, not {named!r}.")
+
+
+def _least(found: list[tuple[float, dict[str, Any]]]) -> dict[str, Any]:
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def _at(plan: Plan, point: Mapping[str, Any], folder: Path) -> Plan:

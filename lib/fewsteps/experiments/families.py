@@ -1,0 +1,137 @@
+"""Which filters a search may find: equally many points for every family, as deep for a number as for a zone.
+
+A search has two stages. First a coarse grid of eight points; then four more around the best of them, half way or a
+third of the way to its neighbours, where the neighbour of an end is the end of what is allowed. So an optimum between
+two points or beyond the last of them is found with twelve samplings, and a family with one parameter gets no more of
+them than one with two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from fewsteps.errors import ParameterError
+
+COARSE, FINE = 8, 4
+
+_DEEP = {"lam": [0.2, 0.5, 0.8, 0.95], "r": [0.1, 0.3]}
+_MOVES = {"lam": [1.3, 1.6], "direction": ["M", "M_inv"], "step": [0.2, 0.7]}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "scalar": {
+        "fixed": {"kind": "scalar"},
+        "coarse": {"lam": [0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.97, 1.03]},
+        "within": {"lam": [0.0, 1.15]},
+    },
+    "tdas": {"fixed": {"kind": "tdas"}, "coarse": _DEEP, "within": {"lam": [0.0, 1.15], "r": [0.0, 0.7]}},
+    "pds": {
+        "fixed": {"kind": "pds"},
+        "coarse": {"lam": [0.7, 0.9, 1.3, 1.8], "r": [0.1, 0.3]},
+        "within": {"lam": [0.3, 2.8], "r": [0.0, 0.7]},
+    },
+    "pds_data": {
+        "fixed": {"kind": "pds_data"},
+        "coarse": {"alpha": [2.0, 5.0, 12.0, 30.0], "direction": ["M", "M_inv"]},
+        "within": {"alpha": [1.0, 120.0]},
+    },
+    # Samplers of VP processes lose power, so gains above 1 are among these.
+    "scalar_vp": {
+        "fixed": {"kind": "scalar"},
+        "coarse": {"lam": [0.6, 0.8, 0.9, 0.96, 1.02, 1.05, 1.1, 1.2]},
+        "within": {"lam": [0.0, 1.5]},
+    },
+    "tdas_vp": {
+        "fixed": {"kind": "tdas"},
+        "coarse": {"lam": [0.6, 0.9, 1.05, 1.2], "r": [0.1, 0.3]},
+        "within": {"lam": [0.0, 1.5], "r": [0.0, 0.7]},
+    },
+    # "step": that of Langevin moves over the square of the last noise level; NCSN's own is 0.2.
+    "langevin_step": {
+        "fixed": {},
+        "coarse": {"step": [0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.2]},
+        "within": {"step": [0.0, 4.0]},
+    },
+    "langevin_pds": {
+        "fixed": {"kind": "pds", "r": 0.2, "drift": True},
+        "coarse": _MOVES,
+        "within": {"lam": [1.0, 2.2], "step": [0.0, 2.2]},
+    },
+    "langevin_tdas": {
+        "fixed": {"kind": "tdas"},
+        "coarse": {"lam": [0.5, 0.85], "r": [0.1, 0.3], "step": [0.2, 0.7]},
+        "within": {"lam": [0.0, 1.15], "step": [0.0, 2.2]},
+    },
+}
+"""Of each: what all points share, the grid of the first stage, and within what open ends the second refines it."""
+
+
+def coarse(family: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The points of the first stage.
+
+    Parameters
+    ----------
+    family : mapping
+        Of `FAMILIES`.
+    """
+    axes = family["coarse"]
+    return [{**family["fixed"], **dict(zip(axes, point, strict=True))} for point in product(*axes.values())]
+
+
+def around(family: Mapping[str, Any], best: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The points of the second stage.
+
+    Parameters
+    ----------
+    family : mapping
+        Of `FAMILIES`.
+    best : mapping
+        The best of :func:`coarse`.
+
+    Returns
+    -------
+    list of mappings
+        `FINE` of them: equally many on each side of the best, along every axis that is refined.
+
+    Raises
+    ------
+    ParameterError
+        If `best` is not of the coarse grid.
+    """
+    refined = family["within"]
+    each = FINE // (2 * len(refined))
+    found = []
+    for name, (low, high) in refined.items():
+        values = [low, *family["coarse"][name], high]
+        if best.get(name) not in values[1:-1]:
+            raise ParameterError(f"{name} must be one of {', '.join(map(str, values[1:-1]))}, not {best.get(name)!r}.")
+        value, here = best[name], values.index(best[name], 1)
+        for neighbour in (values[here - 1], values[here + 1]):
+            steps = [value + (neighbour - value) * k / (each + 1) for k in range(1, each + 1)]
+            found += [{**best, name: float(f"{step:.4g}")} for step in steps]
+    return found
+
+
+def ends(points: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> list[str]:
+    """The parameters of the best point that no tried point goes beyond: an optimum may lie further out.
+
+    Parameters
+    ----------
+    points : sequence of mappings
+        All that were tried, of both stages.
+    best : mapping
+        The best of them.
+
+    Returns
+    -------
+    list of str
+        As in "lam = 0.067 is the smallest that was tried".
+    """
+    said = []
+    for name, value in best.items():
+        tried = [point[name] for point in points if name in point]
+        if isinstance(value, bool) or not isinstance(value, int | float) or len(set(tried)) < 2:
+            continue
+        if value in (min(tried), max(tried)):
+            said.append(f"{name} = {value:g} is the {'smallest' if value == min(tried) else 'largest'} that was tried")
+    return said
