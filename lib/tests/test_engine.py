@@ -13,7 +13,7 @@ import pytest
 
 from fewsteps.errors import ParameterError, UserError
 from fewsteps.experiments.cells import Cell, Table, fill
-from fewsteps.experiments.engine import Cluster, Here, Job, engine
+from fewsteps.experiments.engine import KEPT, Cluster, Here, Job, engine
 from fewsteps.experiments.sampling import Plan
 
 PLAN = Plan("digits", "ancestral", 6, count=600)
@@ -96,6 +96,10 @@ def test_a_local_cluster_gives_the_same(tmp_path, alone):
         assert len(failed) == 1 and "lam must be" in failed[0]
         ends = dict(where.run({"a": Job([], sum), "b": Job([lambda: 1], lambda parts: parts[0] / 0)}))
         assert ends["a"] == 0 and isinstance(ends["b"], ZeroDivisionError)
+        # Dask's own setting has a network's memory handed back and asked for again at every call.
+        assert (
+            dict(where.run({"kept": Job([], lambda parts: {name: os.environ[name] for name in KEPT})}))["kept"] == KEPT
+        )
     same(rows(path), alone)
 
 

@@ -14,6 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from fewsteps.errors import ParameterError, UserError
 
+GIB = str(2**30)
+KEPT = {"MALLOC_MMAP_THRESHOLD_": GIB, "MALLOC_TRIM_THRESHOLD_": GIB}
+"""A worker keeps what it frees. Dask tells the allocator to hand it back above 64 KiB, and a network that asks for the
+same activations again at every call then spends as long on page faults as on computing."""
 TIMEOUT = 20  # seconds for a scheduler to answer
 MISSING = "a sweep with more than one worker needs Dask: pip install 'fewsteps[sweep]', or --workers 1."
 
@@ -133,6 +137,7 @@ def engine(workers: int = 1, scheduler: str | None = None, retries: int = 0) -> 
         yield Here(retries)
         return
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ParameterError(MISSING) from error
@@ -149,6 +154,7 @@ def engine(workers: int = 1, scheduler: str | None = None, retries: int = 0) -> 
     # A worker computes with one thread, so that as many as there are cores do not stand in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with (
+        dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEPT.items()}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
