@@ -45,7 +45,7 @@ def main(budgets: list[int]) -> int:
         rows[nfe] = asdict(said)
         table = {"made_by": "python tools/measure_foreign.py", "rows": [rows[key] for key in sorted(rows)]}
         write_atomic(RESULT, json.dumps(table, ensure_ascii=False) + "\n")
-        print(nfe, said.rule, said.scalar, said.rows, flush=True)
+        print(nfe, said.rule, said.searched, said.rows, flush=True)
     return 0
 
 

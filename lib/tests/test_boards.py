@@ -15,7 +15,7 @@ def row(method, nfe, seed, value, half=0.3):
     return {
         "key": f"{method}{nfe}{seed}",
         "method": method,
-        "plan": {"nfe": nfe, "seed": seed, "filt": None},
+        "plan": {"sampler": "x", "nfe": nfe, "seed": seed, "filt": None},
         "nfe": nfe - nfe % 2,
         "count": 1000,
         "rows": [measured, {**measured, "metric": "precision", "value": 0.5, "low": 0.4, "high": 0.6}],
@@ -54,6 +54,24 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(table):
 def test_a_cut_interval_is_not_taken_for_a_narrow_one(table):
     [entry] = boards.read(table([row("b", 20, 0, 0.05)]))
     assert entry.half == pytest.approx(0.3)
+
+
+def test_what_a_search_found_is_said_with_the_method_that_it_was_for(table):
+    """And a search whose filter no row was judged with yet is not."""
+    filt = {"kind": "tdas", "lam": 0.2, "r": 0.05}
+    judged = row("pc, best", 20, 0, 1.0)
+    judged["plan"] |= {"sampler": "pc", "filt": filt}
+    points = [[2.0, {**filt, "r": 0.1}], [None, {**filt, "lam": 0.4}], [1.0, filt]]
+    search = {
+        "method": "choice",
+        "plan": {"sampler": "pc", "nfe": 20, "filt": None},
+        "rule": {"rule": "best", "among": "tdas"},
+        "filt": filt,
+        "why": {"tried": points, "ends": ["r = 0.05 is the smallest that was tried"]},
+    }
+    other = search | {"plan": search["plan"] | {"nfe": 50}}
+    [said] = boards.chosen(table([judged, search, other]))
+    assert said == "pc, best, 20 calls: lam = 0.2, r = 0.05 (r = 0.05 is the smallest that was tried)."
 
 
 def test_who_is_apart(table):

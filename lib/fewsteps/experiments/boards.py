@@ -202,6 +202,40 @@ def lines(table: str, methods: Iterable[str] | None = None, metric: str = "FD") 
     return ["method", *(f"{nfe} calls" for nfe in budgets)], rows
 
 
+def chosen(table: str) -> list[str]:
+    """What the searches of a table found, a sentence for each, and where the best lies at the end of what was tried.
+
+    Returns
+    -------
+    list of str
+        As in "predictor-corrector, best TDAS, 20 calls: lam = 0.2, r = 0.05 (r = 0.05 is the smallest that was tried)."
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+    """
+    rows = results.read(table)["rows"]
+    methods = {_searched(row): row["method"] for row in rows if row["method"] != "choice"}
+    said = []
+    for row in rows:
+        if row["method"] != "choice" or row["rule"]["rule"] != "best":
+            continue
+        method = methods.get(_searched(row | {"plan": row["plan"] | {"filt": row["filt"]}}))
+        if method is None:  # searched, and judged by no row yet
+            continue
+        point = min(row["why"]["tried"], key=lambda pair: math.inf if pair[0] is None else pair[0])[1]
+        shown = {name: value for name, value in point.items() if name not in ("kind", "drift", "where", "space")}
+        found = ", ".join(f"{k} = {v:g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in shown.items())
+        ends = f" ({'; '.join(row['why']['ends'])})" if row["why"]["ends"] else ""
+        said.append((method, row["plan"]["nfe"], f"{method}, {row['plan']['nfe']} calls: {found}{ends}."))
+    return [sentence for _, _, sentence in sorted(said)]
+
+
+def _searched(row: Mapping[str, Any]) -> str:
+    return json.dumps([row["plan"][name] for name in ("sampler", "nfe", "filt")], sort_keys=True)
+
+
 def missing(table: str, methods: Iterable[str]) -> list[str]:
     """Methods that the table has no row of yet."""
     known = {row["method"] for row in results.read(table)["rows"]}

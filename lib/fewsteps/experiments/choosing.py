@@ -16,7 +16,7 @@ from torch import Tensor
 from fewsteps import checkpoints, filters, metrics, spectra
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import filtering, pixels, references
-from fewsteps.experiments.families import FAMILIES, around, coarse, ends
+from fewsteps.experiments.families import FAMILIES, best, ends, search
 from fewsteps.experiments.sampling import MOST_SEED, Plan, sample
 from fewsteps.transforms import Basis
 
@@ -76,30 +76,24 @@ def choose(
             raise ParameterError(f"among must be one of {', '.join(FAMILIES)}, not {family!r}.")
         base = replace(plain, count=TRIED)
 
-        def tried(points: list[dict[str, Any]]) -> list[tuple[float, dict[str, Any]]]:
-            points = [{**point, **given} for point in points]
-            return [(quick(_at(base, point, folder), source, folder, device), point) for point in points]
+        def distance(point: dict[str, Any]) -> float:
+            return quick(_at(base, {**point, **given}, folder), source, folder, device)
 
-        found = tried(coarse(FAMILIES[family]))
+        found = search(FAMILIES[family], distance)
         if not any(math.isfinite(value) for value, _ in found):
             raise ParameterError(f"{plan.sampler} diverges at every point of {family} with {plan.nfe} network calls.")
-        found += tried(around(FAMILIES[family], _least(found)))
-        best = _at(base, _least(found), folder)
-        chosen = {} if best.named == plain.named else {"named": dict(best.named)}
+        at = _at(base, {**best(found), **given}, folder)
+        chosen = {} if at.named == plain.named else {"named": dict(at.named)}
         return {
-            "filt": best.filt,
+            "filt": at.filt,
             **chosen,
             "why": {
                 "images": TRIED,
-                "tried": [[value if math.isfinite(value) else None, point] for value, point in found],
-                "ends": ends([point for _, point in found], _least(found)),
+                "tried": [[value if math.isfinite(value) else None, {**point, **given}] for value, point in found],
+                "ends": ends([point for _, point in found], best(found)),
             },
         }
     raise ParameterError(f"rule must be one of tdas_auto, gamma and best, not {named!r}.")
-
-
-def _least(found: list[tuple[float, dict[str, Any]]]) -> dict[str, Any]:
-    return min(found, key=lambda pair: pair[0])[1]
 
 
 def _at(plan: Plan, point: Mapping[str, Any], folder: Path) -> Plan:

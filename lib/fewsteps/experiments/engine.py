@@ -137,7 +137,7 @@ def engine(workers: int = 1, scheduler: str | None = None, retries: int = 0) -> 
         yield Here(retries)
         return
     try:
-        import dask
+        from dask import config
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ParameterError(MISSING) from error
@@ -154,7 +154,7 @@ def engine(workers: int = 1, scheduler: str | None = None, retries: int = 0) -> 
     # A worker computes with one thread, so that as many as there are cores do not stand in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with (
-        dask.config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEPT.items()}),
+        config.set({f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEPT.items()}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -8,7 +8,8 @@ them than one with two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -78,14 +79,14 @@ def coarse(family: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**family["fixed"], **dict(zip(axes, point, strict=True))} for point in product(*axes.values())]
 
 
-def around(family: Mapping[str, Any], best: Mapping[str, Any]) -> list[dict[str, Any]]:
+def around(family: Mapping[str, Any], middle: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The points of the second stage.
 
     Parameters
     ----------
     family : mapping
         Of `FAMILIES`.
-    best : mapping
+    middle : mapping
         The best of :func:`coarse`.
 
     Returns
@@ -96,30 +97,59 @@ def around(family: Mapping[str, Any], best: Mapping[str, Any]) -> list[dict[str,
     Raises
     ------
     ParameterError
-        If `best` is not of the coarse grid.
+        If `middle` is not of the coarse grid.
     """
     refined = family["within"]
     each = FINE // (2 * len(refined))
     found = []
     for name, (low, high) in refined.items():
         values = [low, *family["coarse"][name], high]
-        if best.get(name) not in values[1:-1]:
-            raise ParameterError(f"{name} must be one of {', '.join(map(str, values[1:-1]))}, not {best.get(name)!r}.")
-        value, here = best[name], values.index(best[name], 1)
+        if (value := middle.get(name)) not in values[1:-1]:
+            raise ParameterError(f"{name} must be one of {', '.join(map(str, values[1:-1]))}, not {value!r}.")
+        here = values.index(value, 1)
         for neighbour in (values[here - 1], values[here + 1]):
             steps = [value + (neighbour - value) * k / (each + 1) for k in range(1, each + 1)]
-            found += [{**best, name: float(f"{step:.4g}")} for step in steps]
+            found += [{**middle, name: float(f"{step:.4g}")} for step in steps]
     return found
 
 
-def ends(points: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> list[str]:
+Found = list[tuple[float, dict[str, Any]]]
+
+
+def search(family: Mapping[str, Any], distance: Callable[[dict[str, Any]], float]) -> Found:
+    """Both stages.
+
+    Parameters
+    ----------
+    family : mapping
+        Of `FAMILIES`.
+    distance : callable
+        Of a point; infinite where a sampler diverges.
+
+    Returns
+    -------
+    list of (distance, point)
+        In the order in which they were tried; the first stage alone if it diverges everywhere.
+    """
+    found = [(distance(point), point) for point in coarse(family)]
+    if any(math.isfinite(value) for value, _ in found):
+        found += [(distance(point), point) for point in around(family, best(found))]
+    return found
+
+
+def best(found: Found) -> dict[str, Any]:
+    """The point at the smallest distance."""
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def ends(points: Sequence[Mapping[str, Any]], end: Mapping[str, Any]) -> list[str]:
     """The parameters of the best point that no tried point goes beyond: an optimum may lie further out.
 
     Parameters
     ----------
     points : sequence of mappings
         All that were tried, of both stages.
-    best : mapping
+    end : mapping
         The best of them.
 
     Returns
@@ -128,7 +158,7 @@ def ends(points: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> list[s
         As in "lam = 0.067 is the smallest that was tried".
     """
     said = []
-    for name, value in best.items():
+    for name, value in end.items():
         tried = [point[name] for point in points if name in point]
         if isinstance(value, bool) or not isinstance(value, int | float) or len(set(tried)) < 2:
             continue

@@ -13,14 +13,14 @@ from torch import Tensor
 from fewsteps import filters, metrics, results, samplers, schedules, spectra, trained
 from fewsteps.denoisers import Denoiser
 from fewsteps.errors import ParameterError
+from fewsteps.experiments import families
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import integer
 from fewsteps.samplers import Step
 from fewsteps.transforms import Basis
 
-SCALAR, RULE = "predictor-corrector, best scalar", "predictor-corrector, TDAS' rule"
-LAMBDAS = (0.95, 0.9, 0.8, 0.7)
-"""Scalars on all noise, of which the best is what a filter has to beat."""
+SCALAR, ZONE = "predictor-corrector, best scalar", "predictor-corrector, best TDAS"
+RULE = "predictor-corrector, TDAS' rule"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,8 @@ class Compared:
     """As :func:`table` makes them, the nearest first."""
     rule: str
     """The filter by the rule, in words."""
-    scalar: float
+    searched: list[str]
+    """Of the best scalar and the best zone: what they are, and where they lie at the end of what was tried."""
 
 
 def compare(
@@ -184,11 +185,10 @@ def compare(
     seeds: Sequence[int],
     samples: int = 200,
     trial: int = 64,
-    lambdas: Sequence[float] = LAMBDAS,
 ) -> Compared:
-    """Every way to sample at one number of calls, the filter by the rule and the best scalar among them.
+    """Every way to sample at one number of calls, the filter by the rule, the best zone and the best scalar among them.
 
-    Rule and scalar come from other seeds than `seeds`, and the scalar from training images; judged is by test images.
+    What is chosen comes from other seeds than `seeds`, scalar and zone by training images; judged is by test images.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def compare(
     power : Tensor, shape (H, W)
         Of real images, by frequency.
     train, test : Moments
-        Of the features of real images: the scalar is chosen by the first, all are judged by the second.
+        Of the features of real images: scalar and zone are chosen by the first, all are judged by the second.
     features : callable
         From images to (N, D).
     count : int
@@ -207,9 +207,7 @@ def compare(
     samples : int
         Images by which the rule is found; the paper takes 200.
     trial : int
-        Images by which each scalar is tried.
-    lambdas : sequence of float
-        Scalars that are tried.
+        Images by which each of the twelve scalars and twelve zones is tried.
 
     Returns
     -------
@@ -230,9 +228,11 @@ def compare(
     def distance(filt: Filter) -> float:
         return metrics.frechet(metrics.Moments.of(features(draw(replace(PC, filt=filt), first + 1, trial))), train)
 
-    tried = [(distance(filters.scalar(lam)), lam) for lam in lambdas]
-    scalar = min(tried)[1]
-    runs = RUNS | {SCALAR: replace(PC, filt=filters.scalar(scalar))}
+    runs, searched = dict(RUNS), []
+    for name, family in ((SCALAR, "scalar"), (ZONE, "tdas")):
+        tried = families.search(families.FAMILIES[family], lambda point: distance(_made(point, shape)))
+        runs[name] = replace(PC, filt=_made(families.best(tried), shape))
+        searched.append(f"{name}: {_told(tried)}")
     said = "gives no filter, since kappa never reaches its quantiles"
     if rule is not None:
         runs[RULE] = replace(PC, filt=rule)
@@ -241,7 +241,21 @@ def compare(
         said = "says " + ", ".join(pairs)
     made = {name: partial(draw, run) for name, run in runs.items()}
     rows = table(made, test, features, seeds)
-    return Compared(nfe, count, sorted(rows, key=lambda row: row[1]), said, scalar)
+    return Compared(nfe, count, sorted(rows, key=lambda row: row[1]), said, searched)
+
+
+def _made(point: Mapping[str, Any], shape: Sequence[int]) -> Filter:
+    """The filter of a point of the families "scalar" and "tdas"."""
+    if point["kind"] == "scalar":
+        return filters.scalar(point["lam"])
+    return filters.tdas((shape[-2], shape[-1]), point["lam"], point["r"])
+
+
+def _told(tried: families.Found) -> str:
+    point = families.best(tried)
+    at_ends = families.ends([other for _, other in tried], point)
+    found = ", ".join(f"{key} = {value:g}" for key, value in point.items() if key != "kind")
+    return found + (f" ({'; '.join(at_ends)})" if at_ends else "")
 
 
 def measured() -> list[Compared]:
@@ -263,7 +277,7 @@ def by_ring(ratio: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def verdict(rows: Sequence[tuple[str, float, float]]) -> str:
-    """A sentence on TDAS' rule from a table with all of `RUNS`, the best scalar and, where there is one, the rule.
+    """A sentence on TDAS' rule from a table with all of `RUNS`, what was searched and, where there is one, the rule.
 
     Two rows are told apart where their distance exceeds the spread of both over seeds.
 
@@ -278,9 +292,14 @@ def verdict(rows: Sequence[tuple[str, float, float]]) -> str:
     others = min(("VE ancestral", "DPM-Solver++(2M)"), key=lambda name: known[name][0])
     said = [
         f"{_compared(known[RULE], known[name])} {label}"
-        for name, label in (("predictor-corrector", "no filter"), (SCALAR, "the best scalar"), (others, others))
+        for name, label in (
+            ("predictor-corrector", "no filter"),
+            (ZONE, "the best zone"),
+            (SCALAR, "the best scalar"),
+            (others, others),
+        )
     ]
-    return f"at this budget the filter by the rule is {said[0]}, {said[1]} and {said[2]}."
+    return f"at this budget the filter by the rule is {', '.join(said[:-1])} and {said[-1]}."
 
 
 def _compared(one: tuple[float, float], other: tuple[float, float]) -> str:
