@@ -3,9 +3,20 @@
 import pytest
 import torch
 
-from fewsteps import denoisers, transforms
+from fewsteps import denoisers, samplers, transforms
 from fewsteps import schedules as sch
-from fewsteps.denoisers import Clipped, Empirical, FromEps, FromScore, FromV, FromX0, Gaussian, GaussianMixture
+from fewsteps.denoisers import (
+    Clipped,
+    Empirical,
+    FromEps,
+    FromScore,
+    FromV,
+    FromX0,
+    Gaussian,
+    GaussianMixture,
+    Guided,
+)
+from fewsteps.errors import ParameterError, ShapeError
 
 SCHEDULES = [sch.VE(0.01, 50), sch.VPLinear(), sch.Discrete.linear(100)]
 
@@ -168,3 +179,57 @@ def test_clipping_is_decided_in_one_place():
     x = white(2, 1, 4, 4)
     assert torch.equal(model.mean(x, 0.5), (3 * x).clamp(-0.5, 0.5))
     assert model.schedule is model.model.schedule
+
+
+class ByClass(denoisers.MeanOnly):
+    """Gaussians of one spread around a centre per class, and around the last for "any"."""
+
+    def __init__(self, schedule):
+        self.schedule, self.seen = schedule, []
+        self.centres = torch.tensor([1.0, -0.5, 0.25], dtype=torch.float64)
+
+    def mean(self, x, t, cond=None):
+        self.seen.append(len(x))
+        centre = self.centres[cond].reshape(-1, 1, 1, 1)
+        power = torch.full(x.shape[-2:], 0.04, dtype=torch.float64)
+        return Gaussian(self.schedule, power).mean(x - centre * sch.over(self.schedule.alpha(t), x), t) + centre
+
+
+class TestGuided:
+    """SD-10: classifier-free guidance."""
+
+    # Of the three, the two that end in noise alone.
+    @pytest.mark.parametrize("schedule", SCHEDULES[:2], ids=lambda s: type(s).__name__)
+    def test_guided_samples_have_the_law_that_the_product_of_densities_has(self, schedule):
+        """SD-10: p(x given c)^w p(x)^(1 - w) of two Gaussians of one spread is a Gaussian around w of the way on."""
+        model, weight = ByClass(schedule), 3.0
+        times = sch.karras(schedule, 99)
+        cond = torch.tensor([0, 1]).repeat(500)
+        noise = samplers.white_noise(0, dtype=torch.float64)
+        x = samplers.last(samplers.ddim(Guided(model, weight), (1000, 1, 2, 2), times, noise=noise, cond=cond))
+        for c in (0, 1):
+            wanted = weight * model.centres[c] + (1 - weight) * model.centres[2]
+            assert float(x[cond == c].mean()) == pytest.approx(float(wanted), abs=0.03)
+        assert float((x - x[cond == 0].mean())[cond == 0].std()) == pytest.approx(0.2, rel=0.08)
+
+    def test_what_does_not_count_is_not_computed(self):
+        """SD-10: a call with every image twice, or once where only one prediction counts."""
+        model, x, cond = ByClass(SCHEDULES[0]), white(4, 1, 2, 2), torch.tensor([0, 1, 0, 1])
+        for weight, images in ((0.0, 4), (1.0, 4), (2.0, 8)):
+            guided = Guided(model, weight)
+            got = guided.mean(x, 0.5, cond)
+            assert model.seen.pop() == images == 4 * guided.calls
+            told, plain = model.mean(x, 0.5, cond), model.mean(x, 0.5, torch.full_like(cond, -1))
+            torch.testing.assert_close(got, plain + weight * (told - plain))
+            model.seen.clear()
+        per_image = torch.full((4,), 0.5, dtype=torch.float64)
+        torch.testing.assert_close(Guided(model, 2.0).mean(x, per_image, cond), got)
+
+    def test_bad_input(self):
+        model, x = ByClass(SCHEDULES[0]), white(4, 1, 2, 2)
+        with pytest.raises(ParameterError, match="weight must be"):
+            Guided(model, -1.0)
+        with pytest.raises(ParameterError, match="guidance needs a class for every image"):
+            Guided(model, 2.0).mean(x, 0.5)
+        with pytest.raises(ShapeError, match="one whole-number class per image, 4"):
+            Guided(model, 2.0).mean(x, 0.5, torch.tensor([1]))

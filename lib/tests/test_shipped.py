@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,22 @@ class TestSampling:
         said = trained.load("digits-classifier").network(drawn.images).argmax(1)
         assert float((said == drawn.labels).float().mean()) > 0.85
 
+    def test_guidance_makes_classes_plainer_and_counts_its_calls(self):
+        """SD-10: a guided step takes two calls; weight 1 is the class alone, weight 0 none, to the bit."""
+        plan = Plan("digits", nfe=30, count=200, labels="each", seed=3)
+        classifier = trained.load("digits-classifier").network
+        sure = {}
+        for weight in (0.5, 1.0, 3.0):
+            drawn = sample(replace(plan, guidance=weight))
+            assert drawn.nfe == 30
+            sure[weight] = float(classifier(drawn.images).softmax(1).gather(1, drawn.labels[:, None]).mean())
+        assert sure[0.5] < sure[1.0] < sure[3.0]
+        assert "guidance" not in plan.described() and replace(plan, guidance=2.0).described()["guidance"] == 2.0
+        few = replace(plan, count=8)
+        untold = sample(replace(few, labels="any")).images
+        assert torch.equal(sample(replace(few, guidance=0.0)).images, untold)
+        assert sample(replace(few, nfe=21, guidance=2.0)).nfe == 20
+
     def test_a_diverging_sampler_says_where_and_why(self):
         plan = Plan("digits", sampler="pc", nfe=40, count=4, named={"corrector_snr": 30.0})
         with pytest.raises(errors.ShapeError, match=r"(?s)step \d+ of 20.*corrector_snr"):
@@ -132,6 +149,11 @@ class TestSampling:
             ({"filt": {"kind": "scalar", "lam": 0.9}}, "injects no noise"),
             ({"named": {"eta": 1}}, "takes no such parameter"),
             ({"checkpoint": "digits-classifier"}, "classifier: it makes no images"),
+            ({"guidance": -1.0, "labels": "each"}, "guidance must be"),
+            ({"guidance": 2.0}, "guidance needs a class for every image"),
+            ({"guidance": 2.0, "labels": "each", "nfe": 1}, "nfe must be at least 2 with guidance"),
+            ({"guidance": 2.0, "labels": "each", "sampler": "analytic"}, "guidance must be 1 where a sampler"),
+            ({"guidance": 2.0, "labels": "each", "checkpoint": "mnist-ncsn", "sampler": "pc"}, "knows no classes"),
         ],
     )
     def test_bad_plans_are_refused_in_a_sentence(self, given, words):

@@ -69,6 +69,7 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=256, metavar="N", help="images per network call (default: 256)")
     parser.add_argument("--half", action="store_true", help="the network in bfloat16: half the time, nearly the same")
     parser.add_argument("--prediction", default="as it is", help="as it is, by frequency or scaled (default: as it is)")
+    parser.add_argument("--guidance", type=float, default=1.0, metavar="W", help="of a class; 1 is none (default: 1)")
     parser.add_argument("--device", default="cpu", metavar="D")
 
 
@@ -178,6 +179,7 @@ def _plan(chosen: argparse.Namespace) -> Plan:
         named=_pairs("--set", chosen.set),
         half=chosen.half,
         prediction=chosen.prediction,
+        guidance=chosen.guidance,
     )
 
 

@@ -7,6 +7,7 @@ from fewsteps.denoisers.adapters import Clipped, FromEps, FromScore, FromV, From
 from fewsteps.denoisers.corrected import Corrected, matching_gain
 from fewsteps.denoisers.edm import FromEDM
 from fewsteps.denoisers.exact import Empirical, Gaussian, GaussianMixture
+from fewsteps.denoisers.guided import Guided
 from fewsteps.denoisers.protocol import Denoiser, MeanOnly, score
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "FromX0",
     "Gaussian",
     "GaussianMixture",
+    "Guided",
     "MeanOnly",
     "matching_gain",
     "score",

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from fewsteps import checkpoints, memory, samplers, schedules, trained
-from fewsteps.denoisers import Corrected, Denoiser
+from fewsteps.denoisers import Corrected, Denoiser, Guided
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import filtering, onestep, prediction
 from fewsteps.experiments.prediction import Matching
-from fewsteps.parameters import integer
+from fewsteps.parameters import integer, number
 from fewsteps.schedules import VE, Schedule, VPLinear
 from fewsteps.theory import RIVALS
 from fewsteps.theory.rivals import Rival
@@ -75,6 +75,8 @@ class Plan:
     prediction : {"as it is", "by frequency", "scaled"}
         Whether the network's predictions are given the power that they have on real noisy images, by one gain per
         ring of frequencies and call or by one per call. The gains come from images of other seeds.
+    guidance : float
+        Weight of classifier-free guidance, which takes two network calls a step where it is neither 0 nor 1.
     """
 
     checkpoint: str
@@ -89,6 +91,7 @@ class Plan:
     start: str = "prior"
     half: bool = False
     prediction: str = "as it is"
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
@@ -102,6 +105,14 @@ class Plan:
         integer("nfe", self.nfe, least=1)
         integer("count", self.count, least=1)
         integer("seed", self.seed, least=0, most=MOST_SEED)
+        number("guidance", self.guidance, least=0)
+        if self.guidance != 1 and not self.told:
+            raise ParameterError('guidance needs a class for every image: labels must be "each" or a class.')
+        if self.guidance != 1 and (self.prediction != "as it is" or self.sampler in ("analytic", "spectral")):
+            raise ParameterError(
+                "guidance must be 1 where a sampler or a correction takes the network's errors from statistics: those "
+                "of guided predictions are not known."
+            )
         if self.labels not in ("any", "each"):
             integer("labels", self.labels, least=0)
             if self.prediction != "as it is":
@@ -128,7 +139,10 @@ class Plan:
 
     def described(self) -> dict[str, Any]:
         """What a result records."""
-        return asdict(self)
+        said = asdict(self)
+        if self.guidance == 1:  # as before there was guidance: rows of then stay
+            said.pop("guidance")
+        return said
 
 
 @dataclass(frozen=True)
@@ -296,7 +310,14 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
         # On the device before the loop. A Matching finds its gains on the way, in a run of its own.
         here = gains if isinstance(gains, Matching) else [gain.to(around) for gain in gains]
         denoiser = Corrected(denoiser, here, around)
+    each = 1
+    if plan.guidance != 1:
+        denoiser = Guided(denoiser, plan.guidance)
+        each = denoiser.calls
+        if plan.nfe < each:
+            raise ParameterError(f"nfe must be at least {each} with guidance: a guided step takes two network calls.")
     noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
+    plan = replace(plan, nfe=plan.nfe // each)
     steps = plan.rival.steps(plan.nfe)
     named = {**plan.rival.named, **plan.named}
     if plan.sampler == "langevin":
@@ -321,7 +342,7 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
         raise ParameterError(f"the sampler {plan.sampler} takes no such parameter: {error}.") from error
     with torch.inference_mode():
         end = _watched(run, plan, schedule)
-    return Drawn(model.images(end.x, schedule).float().cpu(), labels, end.nfe)
+    return Drawn(model.images(end.x, schedule).float().cpu(), labels, end.nfe * each)
 
 
 def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> samplers.Step:
