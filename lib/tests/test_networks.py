@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fewsteps.errors import ParameterError, ShapeError, UserError
-from fewsteps.networks import KINDS, NCSN, Classifier, NCSNv2, UNet, build
+from fewsteps.networks import KINDS, NCSN, Classifier, NCSNv2, UNet, Worded, build
 from fewsteps.networks.ncsn import _Norm, _pooled
 from fewsteps.training import RECIPES
 
@@ -18,6 +18,11 @@ SMALL = {
     "classifier": {"channels": 3, "classes": 4, "width": 8, "blocks": 1},
     "ncsn": {"channels": 3, "sigmas": SIGMAS, "width": 4},
     "ncsnv2": {"channels": 3, "width": 4},
+    "worded": {
+        "network": {"channels": 3, "width": 16, "multipliers": [1, 2], "blocks": 1, "context": 12},
+        "phrases": ["a red ship", "a ship", "grey"],
+        "classes": 3,
+    },
 }
 DENOISING = sorted(SMALL.keys() - {"classifier"})
 
@@ -44,7 +49,9 @@ def said(network, x, times=None):
     """What a network of any kind says of images, at one noise level after the other."""
     if isinstance(network, Classifier):
         return network(x)
-    return network(x, torch.tensor(SIGMAS)[torch.arange(len(x)) % 3] if times is None else times)
+    each = torch.arange(len(x)) % 3
+    told = (each,) if isinstance(network, Worded) else ()  # nothing told leaves what listens without a gradient
+    return network(x, torch.tensor(SIGMAS)[each] if times is None else times, *told)
 
 
 def test_every_kind_is_tested():

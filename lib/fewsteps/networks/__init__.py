@@ -14,6 +14,7 @@ from fewsteps.networks.signal import SignalNet
 from fewsteps.networks.student import Student
 from fewsteps.networks.unet import UNet
 from fewsteps.networks.wavelet import WaveletDown, WaveletUp
+from fewsteps.networks.words import Worded, spell
 
 __all__ = [
     "KINDS",
@@ -26,7 +27,9 @@ __all__ = [
     "UNet",
     "WaveletDown",
     "WaveletUp",
+    "Worded",
     "build",
+    "spell",
 ]
 
 KINDS: dict[str, type[nn.Module]] = {
@@ -36,6 +39,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "ncsnv2": NCSNv2,
     "student": Student,
     "autoencoder": Autoencoder,
+    "worded": Worded,
 }
 
 

@@ -50,6 +50,9 @@ class UNet(nn.Module):
     resample : {"pool", "haar", "gated"}
         How a resolution is left for the next: by the mean of 2 x 2 positions and by repeating each; by a Haar transform
         and its inverse with a learned weight for every band; or with Spectral Diffusion's gates in their place.
+    context : int
+        Width of the vectors that it is told in place of a class, such as a text encoder's: its attention then looks at
+        them too. 0 for a network that hears none.
 
     Raises
     ------
@@ -77,11 +80,14 @@ class UNet(nn.Module):
         size: int | None = None,
         direct: bool = False,
         resample: str = "pool",
+        context: int = 0,
     ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("blocks", blocks), ("patch", patch)):
             integer(name, value, least=1)
         integer("classes", classes, least=0)
+        if integer("context", context, least=0) and (classes or not attention):
+            raise ParameterError("a network that hears a context needs attention, and no classes beside it.")
         if width % GROUP or width < GROUP:
             raise ParameterError(f"width must be a multiple of {GROUP}, not {width!r}.")
         if not all(0 <= level < len(multipliers) for level in attention):
@@ -89,6 +95,7 @@ class UNet(nn.Module):
         if resample not in RESAMPLE:
             raise ParameterError(f"resample must be one of {', '.join(RESAMPLE)}, not {resample!r}.")
         self.channels, self.patch, self.classes, self.size = channels, patch, classes, size
+        self.context = context
         self.levels = len(multipliers)
         widths = [width * factor for factor in multipliers]
         features = 4 * width
@@ -102,15 +109,18 @@ class UNet(nn.Module):
         kept = [now := width]
         for level, wide in enumerate(widths):
             for _ in range(blocks):
-                self.down.append(_Block(now, wide, features, attention=level in attention))
+                self.down.append(_Block(now, wide, features, attention=level in attention, context=context))
                 kept.append(now := wide)
             if level + 1 < self.levels:
                 self.down.append(_Block(now, now, features, change="down", resample=resample))
                 kept.append(now)
-        self.middle = nn.ModuleList([_Block(now, now, features, attention=bool(attention)), _Block(now, now, features)])
+        self.middle = nn.ModuleList(
+            [_Block(now, now, features, attention=bool(attention), context=context), _Block(now, now, features)]
+        )
         for level, wide in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
-                self.up.append(_Block(now + kept.pop(), wide, features, attention=level in attention))
+                attended = level in attention
+                self.up.append(_Block(now + kept.pop(), wide, features, attention=attended, context=context))
                 now = wide
             if level:
                 self.up.append(_Block(now, now, features, change="up", resample=resample))
@@ -126,8 +136,9 @@ class UNet(nn.Module):
             H and W multiples of ``patch * 2 ** (resolutions - 1)``.
         times : Tensor, shape (B,)
             The noise level on a scale on which the whole range is a few units, log(sigma) / 4 for EDM.
-        cond : Tensor, shape (B,), optional
-            Whole-number classes, -1 for any; without it, any.
+        cond : Tensor, shape (B,) or (B, L, D), optional
+            Whole-number classes, -1 for any; or, where the network hears a context, L vectors of its width, of which
+            zeros say nothing. Without it, any or nothing.
 
         Raises
         ------
@@ -159,22 +170,25 @@ class UNet(nn.Module):
         Source: SD-6, section 5.2: what a teacher and a student are compared by.
         """
         self._check(x, cond)
+        told = None
+        if self.context:
+            told, cond = x.new_zeros(len(x), 1, self.context) if cond is None else cond, None
         steer = self.embed(times, cond)
         folded = F.pixel_unshuffle(x, self.patch)
         h = self.inward(folded)
         kept = [h]
         for block in self.down:
-            h = block(h, steer)
+            h = block(h, steer, told)
             kept.append(h)
         for block in self.middle:
-            h = block(h, steer)
+            h = block(h, steer, told)
         features = []
         for block in self.up:
             if block.change:
                 features.append(h)
                 h = block(h, steer)
             else:
-                h = block(torch.cat((h, kept.pop()), dim=1), steer)
+                h = block(torch.cat((h, kept.pop()), dim=1), steer, told)
         features.append(h)
         h = self.outward(F.silu(self.norm(h)))
         if self.direct is not None and self.gain is not None:
@@ -189,6 +203,13 @@ class UNet(nn.Module):
             raise ShapeError(f"x must be {self.size} x {self.size} pixels, not {x.shape[-2]} x {x.shape[-1]}.")
         if x.shape[-2] % unit or x.shape[-1] % unit:
             raise ShapeError(f"height and width must be multiples of {unit}, not {x.shape[-2]} and {x.shape[-1]}.")
+        if cond is not None and self.context:
+            if cond.ndim != 3 or len(cond) != len(x) or cond.shape[-1] != self.context or not cond.is_floating_point():
+                raise ShapeError(
+                    f"cond must hold vectors of width {self.context} for every image, ({len(x)}, L, {self.context}), "
+                    f"not {tuple(cond.shape)}."
+                )
+            return
         if cond is not None and not self.classes:
             raise ShapeError("this network knows no classes: leave cond out.")
         if cond is not None and (cond.shape != x.shape[:1] or cond.is_floating_point()):
@@ -233,6 +254,7 @@ class _Block(nn.Module):
         change: str | None = None,
         resample: str = "pool",
         attention: bool = False,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.change = change
@@ -247,8 +269,9 @@ class _Block(nn.Module):
         self.second = _zero(nn.Conv2d(after, after, 3, padding=1))
         self.skip = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
         self.attend = _Attention(after) if attention else None
+        self.listen = _Listening(after, context) if attention and context else None
 
-    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
+    def forward(self, x: Tensor, steer: Tensor, told: Tensor | None = None) -> Tensor:
         if self.wavelet is not None:  # a layer of its own, as the paper has it
             x = self.wavelet(x)
         h = F.silu(self.norm(x))
@@ -258,7 +281,8 @@ class _Block(nn.Module):
         scale, shift = self.steer(steer)[:, :, None, None].chunk(2, dim=1)
         h = F.silu(self.norm_steered(h) * (1 + scale) + shift)
         h = self.skip(x) + self.second(h)
-        return h if self.attend is None else self.attend(h)
+        h = h if self.attend is None else self.attend(h)
+        return h if self.listen is None or told is None else self.listen(h, told)
 
     def _resize(self, x: Tensor) -> Tensor:
         if self.change == "down":
@@ -283,6 +307,24 @@ class _Attention(nn.Module):
         )
         h = F.scaled_dot_product_attention(queries, keys, values)
         return x + self.outward(h.transpose(-1, -2).reshape(shape))
+
+
+class _Listening(nn.Module):
+    """Attention of positions to what is told. Without biases, so that zeros say nothing."""
+
+    def __init__(self, width: int, context: int) -> None:
+        super().__init__()
+        self.heads = max(1, width // 32) if width % 32 == 0 else 1
+        self.norm = _norm(width)
+        self.asking = nn.Conv2d(width, width, 1)
+        self.told = nn.Linear(context, 2 * width, bias=False)
+        self.outward = _zero(nn.Conv2d(width, width, 1, bias=False))
+
+    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+        queries = self.asking(self.norm(x)).flatten(2).unflatten(1, (self.heads, -1)).transpose(-1, -2)
+        keys, values = self.told(told).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        h = F.scaled_dot_product_attention(queries, keys, values)
+        return x + self.outward(h.transpose(-1, -2).reshape(x.shape))
 
 
 def _norm(width: int, *, affine: bool = True) -> nn.GroupNorm:

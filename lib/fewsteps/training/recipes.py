@@ -84,7 +84,7 @@ class Recipe:
     @property
     def conditional(self) -> bool:
         """Whether the network is told the class, or asked for it."""
-        return bool(self.network.get("network", self.network).get("classes"))
+        return any(described.get("classes") for described in (self.network, self.network.get("network", {})))
 
     def described(self) -> dict[str, Any]:
         """What a card records, and what a resumed run must agree with."""
@@ -352,6 +352,17 @@ RECIPES |= {
         *(slim(RECIPES[f"faces{kind}"], _NARROW, parts) for kind in ("", "-latent") for parts in ("", "wsf")),
     )
 }
+
+CALLED = [
+    *("an airplane", "an automobile", "a bird", "a cat", "a deer", "a dog", "a frog", "a horse", "a ship", "a truck")
+]
+_lite = {key: value for key, value in RECIPES["cifar10-lite"].network.items() if key != "classes"}
+RECIPES["cifar10-worded"] = replace(
+    RECIPES["cifar10-lite"],
+    name="cifar10-worded",
+    title="The Lite network, told words in place of classes: a stand-in for text",
+    network={"kind": "worded", "network": {**_lite, "context": 32}, "phrases": CALLED, "classes": 10},
+)
 
 
 def recipe(name: object) -> Recipe:
