@@ -76,10 +76,10 @@ def choose(
             raise ParameterError(f"among must be one of {', '.join(FAMILIES)}, not {family!r}.")
         base = replace(plain, count=TRIED)
 
-        def distance(point: dict[str, Any]) -> float:
+        def tried(point: dict[str, Any]) -> float:
             return quick(_at(base, {**point, **given}, folder), source, folder, device)
 
-        found = search(FAMILIES[family], distance)
+        found = search(FAMILIES[family], tried)
         if not any(math.isfinite(value) for value, _ in found):
             raise ParameterError(f"{plan.sampler} diverges at every point of {family} with {plan.nfe} network calls.")
         at = _at(base, {**best(found), **given}, folder)
@@ -107,17 +107,28 @@ def _at(plan: Plan, point: Mapping[str, Any], folder: Path) -> Plan:
 
 
 def quick(plan: Plan, source: Mapping[str, Any], folder: Path, device: str = "cpu") -> float:
-    """Fréchet distance to the training images in the first feature network, by which points of a grid are compared.
+    """:func:`distance` of what a plan makes, by which points of a search are compared.
 
     A point at which the sampler diverges is infinitely far.
+    """
+    try:
+        return distance(sample(plan, folder, device=device).images, source)
+    except ShapeError:
+        return math.inf
+
+
+def distance(images: Tensor, source: Mapping[str, Any]) -> float:
+    """Fréchet distance to the training images of a data set, in its first feature network.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W)
+    source : mapping
+        ``name`` and ``size`` of the data set, as a card has them under ``data``.
     """
     name = references.networks_for(source["name"], source["size"])[0]
     extractor = references.feature_network(name)
     against = references.read(source["name"], source["size"], name).train
-    try:
-        images = sample(plan, folder, device=device).images
-    except ShapeError:
-        return math.inf
     return metrics.frechet(metrics.Moments.of(metrics.features(extractor, images)), against)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from fewsteps import checkpoints, parameters
+from fewsteps import checkpoints, parameters, trained
 from fewsteps.errors import ParameterError
-from fewsteps.experiments import gates
+from fewsteps.experiments import gates, slim
 from fewsteps.experiments.cells import Cell
 from fewsteps.experiments.sampling import Plan
 from fewsteps.parameters import Profile
@@ -246,6 +246,61 @@ def sensitivity(network: str, nfe: int = 20, *, scale: Profile = CPU) -> list[Ce
     return table(network, methods, (nfe,), (0,), FEW, scale=scale)
 
 
+DDIM_STEPS = 200
+WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+
+
+def slimmed(teacher: str, *, scale: Profile = CPU) -> list[Cell]:
+    """A teacher and its slim networks by DDIM, and the teacher with as many fewer steps as the slim one is cheaper.
+
+    The networks that are there: a column of the ablation that has not been trained is no row.
+
+    Raises
+    ------
+    CheckpointError
+        If the teacher is not there.
+
+    Notes
+    -----
+    Source: SD-8, Tables 2 and 3; SD-9, Table 5.
+    """
+    cells = []
+    ddim = {"": Method("ddim")}
+    for called, name in slim.family(teacher).items():
+        seeds = SEEDS if called in (TEACHER, LITE, SLIM) else SEEDS[:1]
+        made = table(name, ddim, (DDIM_STEPS,), seeds, scale=scale)
+        cells += [replace(cell, method=called) for cell in made]
+    if teacher in checkpoints.names() and SLIM in slim.family(teacher):
+        large, small = (slim.cost(trained.load(slim.family(teacher)[called])).macs for called in (TEACHER, SLIM))
+        fewer = table(teacher, ddim, (max(1, round(DDIM_STEPS * small / large)),), SEEDS, scale=scale)
+        cells += [replace(cell, method="teacher, as many multiply-adds") for cell in fewer]
+    return cells
+
+
+def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU) -> list[Cell]:
+    """Teacher, Lite and slim network under classifier-free guidance of several weights, at equal DDIM steps.
+
+    Raises
+    ------
+    CheckpointError
+        If the teacher is not there.
+
+    Notes
+    -----
+    Source: SD-10, Table 3.
+    """
+    steps = scale.pick(smoke=2, cpu=steps, gpu=DDIM_STEPS)
+    cells = []
+    for called, name in slim.family(teacher).items():
+        if called in (TEACHER, LITE, SLIM):
+            for cell in table(name, {"": Method("ddim")}, (1,), (0,), FEW, scale=scale):
+                for weight in WEIGHTS:
+                    plan = replace(cell.plan, guidance=weight, nfe=steps * (1 if weight in (0, 1) else 2))
+                    cells.append(Cell(f"{called}, weight {weight:g}", plan))
+    return cells
+
+
+TEACHER, LITE, SLIM = "teacher", "Lite", "gates, spatial, frequency"
 NETWORKS = ("digits", "mnist", "fashion", "cifar10", "faces")
 GRIDS: dict[str, Callable[..., list[Cell]]] = {
     **{f"scoreboard-{name}": partial(scoreboard, name) for name in NETWORKS},
@@ -256,6 +311,8 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
     "sensitivity-mnist": partial(sensitivity, "mnist"),
     **{f"moves-{name}": partial(moves, name, 20) for name in ("mnist-ncsn", "cifar10-ncsn")},
     "moves-mnist-ncsnv2": partial(moves, "mnist-ncsnv2", 1),
+    "slim-cifar10": partial(slimmed, "cifar10"),
+    "guidance-cifar10": partial(guided, "cifar10"),
 }
 
 

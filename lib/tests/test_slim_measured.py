@@ -1,0 +1,101 @@
+"""What is measured of slim networks: cost by hand, gates by hand, and that holding the gates holds them."""
+
+import pytest
+import torch
+from torch import nn
+
+from fewsteps import checkpoints
+from fewsteps.errors import ParameterError
+from fewsteps.experiments import grids, slim
+from fewsteps.experiments.sampling import Plan, draw
+from fewsteps.networks import build
+from fewsteps.trained import Trained
+
+GATED = {
+    "kind": "unet", "channels": 1, "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [], "patch": 1,
+    "classes": 10, "resample": "gated", "size": 8,
+}  # fmt: skip
+PLAN = Plan("digits", "ddim", 7, count=6, labels="each", seed=4)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    network = build(GATED).eval()
+    for k, weight in enumerate(network.parameters()):
+        weight.data.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(k)))
+    card = checkpoints.card("digits")
+    return Trained(card | {"network": GATED}, network)
+
+
+class Layers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 5, 3, padding=1), nn.Linear(5, 7)
+
+    def forward(self, x, times, cond=None):
+        return self.second(self.first(x).mean((2, 3)))
+
+
+def test_cost_is_that_of_the_products():
+    """SD-8: multiply-adds of a convolution and a matrix by hand; bias and activations are not in it."""
+    model = Trained({"network": {"channels": 3}, "data": {"size": 8}}, Layers())
+    found = slim.cost(model)
+    assert found.macs == 8 * 8 * 5 * 3 * 9 + 5 * 7
+    assert found.parameters == 5 * 3 * 9 + 5 + 5 * 7 + 7
+
+
+def test_throughput_is_of_each_network():
+    made = {"one": Trained({"network": {"channels": 3}, "data": {"size": 8}}, Layers())}
+    ((rate, spread),) = slim.throughput(made, batch=4, runs=5).values()
+    assert rate > 0 and spread >= 0
+    with pytest.raises(ParameterError, match="runs must be"):
+        slim.throughput(made, runs=0)
+
+
+def test_gates_are_those_that_were_passed(model):
+    """SD-9, Fig. 9: as many steps as the sampler takes, between 0 and 1, from noise to data, as the layer said."""
+    said = []
+    gate = slim.layers(model.network)["down 1"]
+    hook = gate.register_forward_hook(lambda module, given, out: said.append(out[..., 0, 0]))
+    images, found = slim.watched(model, PLAN)
+    hook.remove()
+    torch.testing.assert_close(images, draw(model, PLAN).images)
+    assert [layer.layer for layer in found] == ["down 1", "up 1"]
+    first = found[0]
+    assert len(first.times) == 7 and bool((first.times[1:] < first.times[:-1]).all())
+    values = torch.stack(said).double()
+    torch.testing.assert_close(first.mean, values.mean((2, 3)))
+    torch.testing.assert_close(first.spread, values.mean(3).std(2))
+    total = ((values - values.mean((0, 2), keepdim=True)) ** 2).mean((0, 2))
+    between = ((values.mean(2) - values.mean((0, 2))[None]) ** 2).mean(0)
+    torch.testing.assert_close(first.by_time, (between / total).mean(1))
+    assert bool((first.by_time > 0).all()) and bool((first.by_time <= 1).all())
+
+
+def test_held_gates_see_nothing_and_are_let_go(model):
+    """SD-5: every gate is its own mean, so another image does not change it; afterwards all is as before."""
+    before = draw(model, PLAN).images
+    with slim.held(model, PLAN) as fixed:
+        gate = slim.layers(model.network)["down 1"]
+        one, other = (gate(torch.full((2, 8, 8, 8), value)) for value in (-1.0, 3.0))
+        assert torch.equal(one, other)
+        assert float((draw(fixed, PLAN).images - before).abs().max()) > 1e-4
+    assert torch.equal(draw(model, PLAN).images, before)
+    with pytest.raises(ParameterError, match="no gates"):
+        slim.layers(build(GATED | {"resample": "haar"}))
+
+
+def test_the_tables_hold_what_has_been_trained(monkeypatch):
+    """SD-8, SD-9, SD-10: no row for a column that is not there; guided rows take twice the calls for as many steps."""
+    names = {"cifar10", "cifar10-lite"}
+    monkeypatch.setattr(checkpoints, "names", lambda *where: sorted(names))
+    assert list(slim.family("cifar10")) == ["teacher", "Lite"]
+    known = checkpoints.card("cifar10")
+    monkeypatch.setattr(checkpoints, "card", lambda name, *where: known | {"name": name})
+    made = grids.grid("slim-cifar10")
+    assert {cell.method for cell in made} == {"teacher", "Lite"} and {cell.plan.nfe for cell in made} == {200}
+    guided = {cell.method: cell.plan for cell in grids.grid("guidance-cifar10")}
+    assert len(guided) == 2 * len(grids.WEIGHTS)
+    assert [guided[f"Lite, weight {w}"].nfe for w in ("0", "1", "2")] == [50, 50, 100]
+    assert guided["Lite, weight 2"].guidance == 2 and guided["Lite, weight 2"].labels == "each"

@@ -1,0 +1,116 @@
+"""Measure slim networks beside their teacher into ``data/results/slim.json``.
+
+    FEWSTEPS_DATA=/path/to/copies python tools/measure_slim.py [TEACHER]
+
+Cost, speed, band errors, gates against time and the difference from the teacher by frequency. What was measured of the
+same weights is kept, but the speeds: those are of one run, on one machine. Fréchet distances are in the tables of
+``fewsteps sweep slim-TEACHER`` and ``guidance-TEACHER``. The result holds no image.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from fewsteps import checkpoints, data, results
+from fewsteps.errors import ParameterError
+from fewsteps.experiments import choosing, gates, slim
+from fewsteps.experiments.grids import DDIM_STEPS, FEW, LITE, SEEDS, SLIM, TEACHER
+from fewsteps.experiments.sampling import Plan, draw, sample
+from fewsteps.files import write_atomic
+from fewsteps.trained import Trained
+
+RESULT = results.FOLDER / "slim.json"
+IMAGES = 300  # SD's footnote 2
+WATCHED = 100  # images whose gates are looked at
+LEVELS = (0.1, 0.4, 1.6)  # noise over the spread of the pixels
+
+
+def plan_of(name: str, count: int, seed: int) -> Plan:
+    """DDIM as the tables run it."""
+    asked = gates.asked(checkpoints.card(name))
+    return replace(asked, sampler="ddim", nfe=DDIM_STEPS, count=count, seed=seed, half=True)
+
+
+def rounded(values: torch.Tensor) -> Any:
+    """Four digits are more than these numbers have."""
+    return [rounded(v) if v.ndim else float(f"{float(v):.4g}") for v in values]
+
+
+def of_network(called: str, model: Trained, teacher: Trained, real: torch.Tensor) -> dict[str, Any]:
+    """All but the speed."""
+    name = model.card["name"]
+    said: dict[str, Any] = {
+        "called": called,
+        "checkpoint": name,
+        "weights": model.card["weights"]["sha256"],
+        "trained_images": model.card["training"]["images"],
+        **asdict(slim.cost(model)),
+    }
+    seeds = SEEDS if called in (TEACHER, LITE, SLIM) else SEEDS[:1]
+    said["bands"] = [slim.bands(sample(plan_of(name, IMAGES, seed)).images, real) for seed in seeds]
+    print(f"{called}: {said['macs'] / 1e6:.1f} million multiply-adds, band errors {said['bands']}", flush=True)
+    if model is not teacher:
+        said["differences"] = []
+        for level in LEVELS:
+            frequency, ratio = slim.difference(teacher, model, real, level)
+            said["differences"].append({"level": level, "frequency": rounded(frequency), "ratio": rounded(ratio)})
+    try:
+        slim.layers(model.network)
+    except ParameterError:
+        return said
+    _, watched = slim.watched(model, plan_of(name, WATCHED, SEEDS[0]))
+    said["gates"] = [
+        {"layer": layer.layer} | {key: rounded(getattr(layer, key)) for key in ("times", "mean", "spread", "by_time")}
+        for layer in watched
+    ]
+    judged = plan_of(name, FEW, SEEDS[0])
+    source = model.card["data"]
+    free = choosing.distance(draw(model, judged, batch=FEW).images, source)
+    with slim.held(model, plan_of(name, WATCHED, choosing.CHOICE_SEED)) as fixed:
+        said["held"] = {
+            "count": FEW,
+            "free": free,
+            "held": choosing.distance(draw(fixed, judged, batch=FEW).images, source),
+        }
+    print(f"{called}: gates {said['held']}", flush=True)
+    return said
+
+
+def main(given: list[str]) -> int:
+    """Measure."""
+    torch.set_grad_enabled(False)
+    name = given[0] if given else "cifar10"
+    made = slim.load(name)
+    teacher = made[TEACHER]
+    source = teacher.card["data"]
+    real = data.load(source["name"], "test", source["size"]).images[:IMAGES]
+    known = {}
+    if RESULT.exists():
+        known = {(row["checkpoint"], row["weights"]): row for row in results.read("slim")["rows"]}
+    rows = []
+    for called, model in made.items():
+        key = (model.card["name"], model.card["weights"]["sha256"])
+        row = known.get(key) if known.get((name, teacher.card["weights"]["sha256"])) else None
+        rows.append(row or of_network(called, model, teacher, real))
+        save(rows)
+    for called, (rate, spread) in slim.throughput(made).items():
+        row = next(row for row in rows if row["called"] == called)
+        row["speed"] = {"device": "cpu", "threads": torch.get_num_threads(), "images_per_s": rate, "half": spread}
+        print(f"{called}: {rate:.0f} images/s", flush=True)
+    save(rows)
+    return 0
+
+
+def save(rows: list[dict[str, Any]]) -> None:
+    """Whole, or what stood there."""
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    write_atomic(RESULT, f'{{"made_by": "python tools/measure_slim.py", "rows": [\n{lines}\n]}}\n')
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
