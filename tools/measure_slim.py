@@ -72,11 +72,8 @@ def of_network(called: str, model: Trained, teacher: Trained, real: torch.Tensor
     source = model.card["data"]
     free = choosing.distance(draw(model, judged, batch=FEW).images, source)
     with slim.held(model, plan_of(name, WATCHED, choosing.CHOICE_SEED)) as fixed:
-        said["held"] = {
-            "count": FEW,
-            "free": free,
-            "held": choosing.distance(draw(fixed, judged, batch=FEW).images, source),
-        }
+        fixed_distance = choosing.distance(draw(fixed, judged, batch=FEW).images, source)
+    said["held"] = {"count": FEW, "free": free, "held": fixed_distance}
     print(f"{called}: gates {said['held']}", flush=True)
     return said
 
