@@ -249,6 +249,7 @@ def test_budgets_are_kept():
         "pds_lab.js",
         "board_lab.js",
         "errata_lab.js",
+        "slim_lab.js",
     ],
 )
 def test_bundles_are_self_contained(entry, tmp_path):

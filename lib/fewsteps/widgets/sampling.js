@@ -129,6 +129,22 @@ export function filtered(z, size, gains) {
   return out;
 }
 
+/** Mean power of all images of `size` pixels squared that x holds, by ring of DCT frequencies, from the zero frequency on. */
+export function ringPower(x, size) {
+  const matrix = cosines(size);
+  const [sums, counts] = [new Float64Array(size + 1), new Float64Array(size + 1)];
+  for (let at = 0; at < x.length; at += size * size) {
+    const spectrum = bothAxes(x.subarray(at, at + size * size), size, matrix, false);
+    for (let k = 0; k < spectrum.length; k++) {
+      const ring = Math.round(Math.hypot(Math.floor(k / size), k % size));
+      if (ring > size) continue;
+      sums[ring] += spectrum[k] ** 2;
+      counts[ring] += 1;
+    }
+  }
+  return Array.from(sums, (sum, ring) => sum / counts[ring]);
+}
+
 /** The transform along both axes, or back. */
 const bothAxes = (x, size, matrix, back) => along(along(x, size, matrix, back), size, matrix, back);
 

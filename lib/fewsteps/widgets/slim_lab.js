@@ -1,0 +1,272 @@
+// Chapter 08: a large network and small ones sampling from the same noise in the reader's browser, with the time that
+// each takes; and the gates of the slim one against the noise, as they were measured.
+import { kernelRun } from "./kernel.js";
+import { choice, element, gaussians, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
+import { startNetwork } from "./network.js";
+import { karras, ringPower, walk } from "./sampling.js";
+
+const RUN = ["steps", "seed", "label"]; // what a run depends on; the gates were measured before
+const SHOWN = [...RUN, "layer", "noise"];
+const BAND_NAMES = ["LL, the mean", "LH", "HL", "HH"];
+const LINES = ["fs-a", "fs-b", "fs-c", "fs-d"];
+const SPACE = 2; // pixels between two images
+const SLIM_NARROW = 520; // screen pixels below which a row of eight becomes two of four
+
+/** The row of a table of rising or falling `times` that is nearest to `at`, by ratio. */
+export function nearest(times, at) {
+  let best = 0;
+  for (let k = 1; k < times.length; k++) {
+    if (Math.abs(Math.log(times[k] / at)) < Math.abs(Math.log(times[best] / at))) best = k;
+  }
+  return best;
+}
+
+function render({ model, el }) {
+  const { networks, shape, classes, highest, lowest, rho, count, runtime, layers, spectrum } = model.get("setting");
+  const [channels, size] = shape;
+  const root = element("div", { class: "fs-lab", "data-lab": "slim" });
+  const on = stage(model, root, SHOWN, draw);
+  const content = document.documentElement.dataset.content_root;
+  const home = content === undefined ? null : new URL("_static/", new URL(content, document.baseURI));
+  const megabytes = Math.round((networks.reduce((sum, { bytes }) => sum + bytes, 0) + runtime) / 1e6);
+  const measured = Object.values(layers).flatMap(({ times }) => times);
+  const [least, most] = [Math.min(...measured), Math.max(...measured)];
+
+  const button = element("button", { type: "button", class: "fs-go", onclick: () => (running ? stop() : sample()) });
+  const progress = element("progress", { class: "fs-progress", "aria-label": "Progress of the sampling", max: 1, value: 0 });
+  const note = element("span", { class: "fs-note" });
+  const strips = networks.map(({ called }) => {
+    const canvas = element("canvas", { class: "fs-strip", role: "img" });
+    const words = element("figcaption", {});
+    return { called, canvas, words, node: element("figure", { class: "fs-figure fs-picture-box" }, canvas, words) };
+  });
+  const whole = { min: 0, max: 99, step: 1, toTrait: Math.round, format: String };
+  const controls = [
+    slider(on, model, { ...whole, name: "steps", label: "Steps of DDIM", min: 2, max: 60 }),
+    slider(on, model, { ...whole, name: "seed", label: "Seed of the noise" }),
+    ...(classes
+      ? [choice(on, model, { name: "label", label: "Class", options: [[-1, "any"], ...Array.from({ length: classes }, (_, k) => [k, String(k)])] })]
+      : []),
+  ];
+  const gateControls = [
+    choice(on, model, { name: "layer", label: "Layer", options: Object.keys(layers).map((name) => [name, name]) }),
+    slider(on, model, {
+      name: "noise", label: "Noise σ, in spreads of the data", min: Math.log10(least), max: Math.log10(most), step: 0.01,
+      toTrait: (v) => Math.min(Math.max(10 ** v, least), most), toSlider: (v) => Math.log10(v), format: (v) => readable(v),
+    }),
+    resetButton(model, SHOWN),
+  ];
+  const gatePlot = plot(on, {
+    title: "The gates while images are made, by band",
+    x: { label: "noise σ, in spreads of the data", domain: [least, most], log: true },
+    y: { label: "gate", domain: [0, 1] },
+    series: BAND_NAMES.map((name, k) => ({ key: String(k), name, style: LINES[k] })),
+  });
+  const powerPlot = plot(on, {
+    title: "Power of the images over that of real ones",
+    x: { label: "frequency (cycles per pixel)", domain: [0, 0.5] },
+    y: { label: "ratio", domain: [0.05, 20], log: true },
+    series: [{ key: "one", name: "real images", style: "fs-faint" }, ...networks.map(({ called }, k) => ({ key: String(k), name: called, style: LINES[k] }))],
+  });
+  const levelPlot = plot(on, {
+    title: "Noise at every step",
+    height: 190,
+    x: { label: "network calls (NFE)", domain: [1, 60], log: true },
+    y: { label: "noise level σ", domain: [lowest / 2, 2 * highest], log: true },
+    series: [{ key: "levels", style: "fs-b" }],
+  });
+  const summary = summaryLine(on);
+  root.append(
+    element("div", { class: "fs-actions" }, button, progress, note),
+    element("div", { class: "fs-strips" }, ...strips.map(({ node }) => node)),
+    ...summary.nodes,
+    element("div", { class: "fs-controls" }, ...controls),
+    element("div", { class: "fs-plots" }, powerPlot.node, levelPlot.node),
+    element("div", { class: "fs-controls" }, ...gateControls),
+    element("div", { class: "fs-plots" }, gatePlot.node),
+  );
+  el.append(root);
+  let columns = count;
+  const fit = new ResizeObserver(([{ contentRect }]) => {
+    const wanted = contentRect.width < SLIM_NARROW ? count / 2 : count;
+    if (wanted === columns) return;
+    columns = wanted;
+    on.paint();
+  });
+  fit.observe(root);
+  on.onLeave(() => {
+    fit.disconnect();
+    running?.end();
+    for (const network of started ?? []) network.end();
+  });
+
+  const finished = new Map(); // by what was chosen: the last state of every network and its milliseconds
+  let key = "";
+  let held = null; // {i, level, x: one per network, ms: one per network}
+  let running = null;
+  let started = null; // the networks, each in a worker of its own, from the first run in the browser on
+  let phase = "idle"; // loading, running, done, stopped, failed
+  let trouble = "";
+
+  const chosen = () => Object.fromEntries(RUN.map((name) => [name, model.get(name)]));
+  const startOf = ({ seed }) => gaussians(count * channels * size * size, seed);
+  const fresh = (now) => {
+    const x = Float32Array.from(startOf(now), (z) => highest * z);
+    return { i: 0, level: highest, x: networks.map(() => x), ms: networks.map(() => []) };
+  };
+
+  /** All networks in the browser, one step of each after the other, so that none computes beside another. */
+  function browserRun(now) {
+    if (home.protocol === "file:") throw new Error("this page was opened as a file, and make serve shows it as it is meant");
+    const at = (path) => new URL(path, home).href;
+    const arrived = networks.map(() => 0);
+    started ??= networks.map(({ file }, k) =>
+      startNetwork({ script: at("vendor/onnxruntime/ort.mjs"), wasm: at("vendor/onnxruntime/ort.wasm"), file: at(`models/${file}`) }, (bytes) => {
+        arrived[k] = bytes;
+        if (phase === "loading") note.textContent = `${(arrived.reduce((a, b) => a + b) / 1e6).toFixed(0)} MB are here`;
+      }),
+    );
+    const labels = new Array(count).fill(now.label);
+    const levels = karras(highest, lowest, now.steps, rho);
+    const noise = () => startOf(now);
+    async function* steps() {
+      const walks = started.map(({ mean }, k) =>
+        walk("ddim", levels, async (x, level) => {
+          const begin = performance.now();
+          const said = await mean(x, level, labels, [count, ...shape]);
+          took[k] = performance.now() - begin;
+          return said;
+        }, noise),
+      );
+      const took = [];
+      for (let i = 1; i < levels.length; i++) {
+        for (const [network, run] of walks.entries()) yield { ...(await run.next()).value, network, ms: took[network] };
+      }
+    }
+    return { ready: Promise.all(started.map(({ ready }) => ready)), steps: steps(), end() {} };
+  }
+
+  async function sample() {
+    const now = chosen();
+    const mine = key;
+    let run = null;
+    const left = () => run !== running; // stopped, or the controls have moved on
+    try {
+      held = fresh(now);
+      phase = "loading";
+      progress.removeAttribute("value");
+      run = running = home ? browserRun(now) : kernelRun(model, (words) => (note.textContent = words));
+      on.paint();
+      await run.ready;
+      if (left()) return;
+      phase = "running";
+      on.paint();
+      for await (const step of run.steps) {
+        if (left()) return;
+        held.x = held.x.with(step.network, step.x);
+        held.ms[step.network].push(step.ms);
+        if (step.network === networks.length - 1) Object.assign(held, { i: step.i, level: step.level });
+        on.paint();
+      }
+      if (left()) return;
+      phase = "done";
+      finished.set(mine, held);
+    } catch (error) {
+      if (left()) return;
+      phase = "failed";
+      trouble = error.message;
+      for (const network of started ?? []) network.end();
+      started = null;
+    }
+    running = null;
+    on.paint();
+  }
+
+  function stop() {
+    running.end();
+    running = null;
+    phase = "stopped";
+    on.paint();
+  }
+
+  const middle = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+  function draw() {
+    const now = chosen();
+    if (JSON.stringify(now) !== key) {
+      running?.end();
+      running = null;
+      key = JSON.stringify(now);
+      held = finished.get(key) ?? fresh(now);
+      phase = finished.has(key) ? "done" : "idle";
+    }
+    const { i, level, x, ms } = held;
+    const times = ms.map((values) => (values.length ? middle(values) : null));
+    strips.forEach(({ called, canvas, words }, k) => {
+      paintImages(canvas, x[k], level);
+      const { macs, parameters } = networks[k];
+      const cost = `${readable(parameters / 1e6)} million parameters${macs ? `, ${readable(macs / 1e6, 3)} million multiply-adds an image` : ""}`;
+      const text = `${cost}${times[k] === null ? "" : `; ${readable(times[k] / count, 3)} ms per image and call here`}.`;
+      words.replaceChildren(element("strong", { text: called }), `: ${text}`);
+      canvas.setAttribute("aria-label", `${called}: ${i === now.steps ? "finished images" : `the state after step ${i}`}. ${text}`);
+    });
+
+    const levels = karras(highest, lowest, now.steps, rho).slice(0, -1);
+    levelPlot.update({ levels: [levels.map((_, k) => k + 1), levels] }, i || null, `${now.steps} calls from ${highest} down to ${lowest}.`);
+    const [frequency, real] = spectrum;
+    const lines = { one: [[0, 0.5], [1, 1]] };
+    if (i === now.steps) {
+      x.forEach((images, k) => (lines[k] = [frequency, ringPower(images, size).slice(1).map((power, ring) => power / real[ring])]));
+    }
+    powerPlot.update(lines, null, i === now.steps ? "Drawn." : "Drawn when the images are finished.");
+
+    const { times: at, mean, spread } = layers[model.get("layer")];
+    const noise = model.get("noise");
+    const place = nearest(at, noise);
+    const read = BAND_NAMES.map((name, k) => `${name.split(",")[0]} ${mean[place][k].toFixed(2)} ± ${spread[place][k].toFixed(2)}`);
+    gatePlot.update(Object.fromEntries(BAND_NAMES.map((_, k) => [k, [at, mean.map((row) => row[k])]])), noise, `${read.join(", ")}.`);
+
+    button.textContent = running ? "Stop" : "Sample";
+    if (phase !== "loading") {
+      progress.value = i / now.steps;
+      const first = home ? (started ? "the networks are here" : `fetches ${networks.length} networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+      note.textContent = i ? `step ${i} of ${now.steps}` : first;
+    }
+    const faster = times.slice(1).map((time, k) => (time === null ? "" : `${networks[k + 1].called} ${readable(times[0] / time)} times as fast as ${networks[0].called}`));
+    const status = {
+      idle: `Press Sample, and ${count} images of each network appear step by step, from the same noise.`,
+      loading: "The networks are on their way.",
+      running: "Sampling, one network after the other at every step.",
+      done: `Done: ${faster.filter(Boolean).join(", ")}, in this browser and at this size of batch.`,
+      stopped: `Stopped after step ${i}.`,
+      failed: `The networks could not be run: ${trouble}.`,
+    }[phase];
+    summary.say(`DDIM, ${now.steps} steps and as many network calls. ${status} Gates of ${model.get("layer")} at σ = ${readable(noise)}: ${read.join(", ")} (spread over images).`);
+    Object.assign(root.dataset, { phase, step: i });
+  }
+
+  /** Images side by side. At level 0 they are what they are; noise is shrunk until three standard deviations fit. */
+  function paintImages(canvas, values, level) {
+    const [width, height] = [columns, count / columns].map((n) => n * (size + SPACE) - SPACE);
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    const pixels = context.createImageData(width, height);
+    for (let k = 0; k < count; k++) {
+      const corner = (size + SPACE) * (Math.floor(k / columns) * width + (k % columns));
+      for (let p = 0; p < size * size; p++) {
+        const to = 4 * (corner + Math.floor(p / size) * width + (p % size));
+        for (let c = 0; c < 3; c++) {
+          const v = values[(k * channels + (c % channels)) * size * size + p];
+          pixels.data[to + c] = 255 * (0.5 + (v - 0.5) / (1 + 6 * level)); // clamped and rounded by the array
+        }
+        pixels.data[to + 3] = 255;
+      }
+    }
+    context.putImageData(pixels, 0, 0);
+  }
+
+  on.paint();
+  return on.leave;
+}
+
+export default { render };
