@@ -70,10 +70,9 @@ function render({ model, el }) {
   });
   const levelPlot = plot(on, {
     title: "Noise at every step",
-    height: 190,
     x: { label: "network calls (NFE)", domain: [1, 60], log: true },
     y: { label: "noise level σ", domain: [lowest / 2, 2 * highest], log: true },
-    series: [{ key: "levels", style: "fs-b" }],
+    series: [{ key: "levels", name: "this run", style: "fs-b" }],
   });
   const summary = summaryLine(on);
   root.append(
