@@ -200,6 +200,28 @@ def test_ends_of_every_slider_are_good_in_python_and_in_words(page, laboratory):
     assert visited.trouble == []
 
 
+def test_entries_of_the_errata_lead_to_their_curves(laboratory):
+    """Each link draws its own misprint and brings the figure into view, also when the page is opened with it."""
+    visited = laboratory("book/errata.html")
+    page = visited.page
+    links = page.locator("a[href^='#draw-']")
+    names = links.evaluate_all("all => all.map((a) => a.hash.replace('#draw-', ''))")
+    assert len(names) == len(set(names)) > 15
+    shown = "name => JSON.parse(document.querySelector('.fs-lab').dataset.traits).row === name"
+    for name in (names[0], names[-1], names[5]):
+        page.locator(f"a[href='#draw-{name}']").click()
+        page.wait_for_function(shown, arg=name, timeout=5000)
+        page.wait_for_function(
+            "() => { const { top } = document.querySelector('.fs-lab').getBoundingClientRect(); "
+            "return top > -50 && top < innerHeight; }"
+        )
+    page.goto(page.url.split("#")[0] + f"#draw-{names[3]}")
+    page.reload()
+    page.wait_for_selector(".fs-lab[data-draws]", timeout=20_000)
+    page.wait_for_function(shown, arg=names[3], timeout=5000)
+    assert visited.trouble == []
+
+
 def test_two_laboratories_on_one_page_keep_apart(tmp_path, visit):
     """Each is a module of its own, and still no id of one is used by the other."""
     for k in range(2):

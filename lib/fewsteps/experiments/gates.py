@@ -76,6 +76,11 @@ GATES: dict[str, Gate] = {
     "mnist-ncsn": Gate(floors=60, classes=(0.02, 0.3)),
     "mnist-ncsnv2": Gate(floors=60, classes=(0.02, 0.3)),
     "cifar10-ncsn": Gate(floors=100, precision=0.3, recall=0.1),
+    # Slim networks are there to be compared with their teacher: twice its distance for the two that stand for the
+    # method and its baseline, and for the columns of the ablation, which are trained shortly, what a bug would miss.
+    **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3)) for end in ("lite", "wsf")},
+    **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("w", "s", "f", "ws", "sf", "wf")},
+    **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("haar", "flat")},
 }
 
 
