@@ -189,6 +189,21 @@ class TestEvaluation:
             assert row["seeds"] == [0, 2] and row["low"] <= row["value"] <= row["high"]
             assert all(row[key] for key in ("extractor", "resize", "reference", "count", "reference_count"))
 
+    def test_who_is_told_a_class_is_asked_whether_it_was_obeyed(self):
+        """SD-10: of real images under their own names it is the classifier's accuracy; untold, there is no such row."""
+        known = data.load("digits", "test", 8)
+        parts = [Drawn(known.images[:200], known.labels[:200], 0), Drawn(known.images[200:], known.labels[200:], 0)]
+        for shift in (0, 1):
+            shifted = [replace(part, labels=(part.labels + shift) % 10) for part in parts]
+            said = evaluation.evaluate(Plan("digits", labels="each"), shifted, [0])["rows"]
+            [row] = [row for row in said if row["metric"] == "obeyed"]
+            assert (row["value"] == pytest.approx(row["floor"])) == (shift == 0) and (row["value"] < 0.1) == (
+                shift == 1
+            )
+            assert row["low"] < row["value"] < row["high"]
+        untold = evaluation.evaluate(Plan("digits"), [Drawn(known.images, None, 0)], [0])["rows"]
+        assert "obeyed" not in {row["metric"] for row in untold}
+
     def test_the_shipped_reference_is_what_the_data_give(self):
         shipped = references.read("digits", 8, "digits-classifier")
         built = references.build("digits", 8, references.feature_network("digits-classifier"))

@@ -86,6 +86,13 @@ def test_held_gates_see_nothing_and_are_let_go(model):
         slim.layers(build(GATED | {"resample": "haar"}))
 
 
+def test_what_was_measured_is_read_in_order(monkeypatch):
+    rows = [{"called": called} for called in ("Lite", "gates", "teacher")]
+    monkeypatch.setattr(slim.results, "read", lambda name: {"rows": rows})
+    assert list(slim.measured()) == ["teacher", "Lite", "gates"]
+    assert slim.spread([0.5]) == "0.5" and slim.spread([0.4, 0.5, 0.6]) == "0.5 ± 0.1"
+
+
 def test_the_tables_hold_what_has_been_trained(monkeypatch):
     """SD-8, SD-9, SD-10: no row for a column that is not there; guided rows take twice the calls for as many steps."""
     names = {"cifar10", "cifar10-lite"}

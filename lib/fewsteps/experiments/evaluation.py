@@ -41,12 +41,15 @@ class Observed:
         Radial spectrum of every image.
     nfe : int
         Network calls per image.
+    labels : Tensor, shape (N,), or None
+        The classes that were asked for.
     """
 
     features: dict[str, Tensor]
     logits: dict[str, Tensor]
     power: Tensor
     nfe: int
+    labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.power)
@@ -74,7 +77,7 @@ def observe(
         if extractor.logits is not None:
             logits[name] = metrics.logits(extractor, drawn.images)
     power = torch.cat([spectra.radial_powers(part.double()) for part in drawn.images.split(1000)])
-    return Observed(features, logits, power, drawn.nfe)
+    return Observed(features, logits, power, drawn.nfe, drawn.labels)
 
 
 def merge(parts: Sequence[Observed]) -> Observed:
@@ -85,6 +88,7 @@ def merge(parts: Sequence[Observed]) -> Observed:
         {name: torch.cat([part.logits[name] for part in parts]) for name in first.logits},
         torch.cat([part.power for part in parts]),
         first.nfe,
+        None if first.labels is None else torch.cat([part.labels for part in parts if part.labels is not None]),
     )
 
 
@@ -134,7 +138,8 @@ def evaluate(
     dict
         ``plan``, ``nfe`` (network calls per image), ``count``, and ``rows``: for every feature network with a
         reference, Fréchet distances to training and test images, kernel distance, precision, recall, inception score,
-        share of images that the classifier is sure of; and the error of the spectrum.
+        share of images that the classifier is sure of, and, where classes were asked for, that it gives the class
+        asked for; and the error of the spectrum.
 
     Raises
     ------
@@ -151,6 +156,8 @@ def evaluate(
         ledger.features(extractor, seen.features[name].float())
         if name in seen.logits and "real" in reference.said:
             shares[extractor.name] = ledger.scores(seen.logits[name])
+            if seen.labels is not None:
+                ledger.obeyed(seen.logits[name], seen.labels)
         if place == 0:
             ledger.spectrum(seen.power)
         said += ledger.numbers
@@ -254,6 +261,12 @@ class _Ledger:
         ends = metrics.wilson(found["confident"], self.count)
         self.enter("confident", found["confident"], ends, real["confident"], count, **about)
         return found["classes"]
+
+    def obeyed(self, logits: Tensor, labels: Tensor) -> None:
+        """Share of images that the classifier gives the class that was asked for; of real ones, its accuracy."""
+        share = float((logits.argmax(1) == labels).double().mean())
+        ends = metrics.wilson(share, self.count)
+        self.enter("obeyed", share, ends, self.reference.said["accuracy"], self.reference.test.count)
 
     def spectrum(self, powers: Tensor) -> None:
         """Mean absolute log ratio of power to that of the training images, below and above half the band."""

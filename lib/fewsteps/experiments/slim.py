@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewsteps import checkpoints, samplers, spectra, trained, transforms
+from fewsteps import checkpoints, results, samplers, spectra, trained, transforms
 from fewsteps.errors import ParameterError
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import WaveletDown, WaveletUp
@@ -320,6 +320,24 @@ def difference(
         power = power + transforms.dct2(wanted - wanted.mean(0)).square().sum((0, 1))
     rings = [spectra.radial_mean(value, "dct") for value in (apart, power)]
     return rings[0].frequency[1:], rings[0].power[1:] / rings[1].power[1:]
+
+
+def measured() -> dict[str, dict[str, Any]]:
+    """What ``tools/measure_slim.py`` found, by what a network is called, the teacher first.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+    """
+    rows = {row["called"]: row for row in results.read("slim")["rows"]}
+    return {called: rows[called] for called in ("teacher", *COLUMNS) if called in rows}
+
+
+def spread(values: Sequence[float]) -> str:
+    """A mean, with half the range of several as they vary."""
+    middle, half = sum(values) / len(values), (max(values) - min(values)) / 2
+    return f"{middle:.3g}" if len(values) == 1 else f"{middle:.3g} ± {half:.1g}"
 
 
 def load(teacher: str, folder: Path = checkpoints.FOLDER) -> dict[str, Trained]:
