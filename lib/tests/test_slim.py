@@ -289,6 +289,7 @@ class TestTraining:
         assert not [name for name in weights if "align" in name]
 
     def test_columns_of_the_ablation_differ_in_what_they_say(self):
+        """SD-9, Table 5."""
         columns = {name: RECIPES[f"cifar10-{name}"] for name in ("lite", "w", "s", "f", "ws", "sf", "wf", "wsf")}
         assert [c.network.get("network", c.network)["resample"] for c in columns.values()] == [
             *("pool", "gated", "pool", "pool", "gated", "pool", "gated", "gated")

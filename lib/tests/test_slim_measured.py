@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fewsteps import checkpoints
+from fewsteps import checkpoints, transforms
 from fewsteps.errors import ParameterError
 from fewsteps.experiments import grids, slim
 from fewsteps.experiments.sampling import Plan, draw
@@ -84,6 +84,36 @@ def test_held_gates_see_nothing_and_are_let_go(model):
     assert torch.equal(draw(model, PLAN).images, before)
     with pytest.raises(ParameterError, match="no gates"):
         slim.layers(build(GATED | {"resample": "haar"}))
+
+
+def test_what_a_student_says_otherwise_is_counted_by_frequency(model):
+    """SD-9, Fig. 10: nothing for the teacher itself; a difference that was put in comes back at its frequency alone."""
+    images = torch.rand((12, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+    frequency, none = slim.difference(model, model, images, 0.4)
+    assert float(none.abs().max()) == 0 and float(frequency[-1]) <= 0.5
+
+    class Striped(Trained):
+        def denoiser(self, schedule=None):
+            inner = super().denoiser(schedule)
+            coefficient = torch.zeros(8, 8)
+            coefficient[0, 4] = 0.3
+            stripes = transforms.idct2(coefficient)
+
+            class Other:
+                def __init__(self):
+                    self.schedule = inner.schedule
+
+                def mean(self, x, t, cond=None):
+                    return inner.mean(x, t, cond) + stripes
+
+                def draw(self, x, t, cond=None, noise=None):
+                    return self.mean(x, t, cond)
+
+            return Other()
+
+    frequency, ratio = slim.difference(model, Striped(model.card, model.network), images, 0.4)
+    there = int((frequency - 0.25).abs().argmin())
+    assert float(ratio[there]) > 100 * float(ratio[torch.arange(len(ratio)) != there].max())
 
 
 def test_what_was_measured_is_read_in_order(monkeypatch):

@@ -64,7 +64,8 @@ class UNet(nn.Module):
     Every residual branch ends in a layer that starts at zero, and so does the network: at first the prediction is
     0, which is the right answer for a preconditioned network that knows nothing.
 
-    Source: BASE-VE-PC (NCSN++), BASE-HEUN (EDM's network), at the project's own scale; SD-5 for the gates.
+    Source: BASE-VE-PC (NCSN++), BASE-HEUN (EDM's network), at the project's own scale; SD-5 for the gates; SD-11 for
+    the context.
     """
 
     def __init__(
