@@ -111,7 +111,8 @@ def frequency_distance(
     Source: SD-7, Eq. 10 and 11.
     """
     _alike(teacher, student)
-    apart = fft2(teacher - student).abs().square()
+    spectrum = fft2(teacher - student)
+    apart = spectrum.real.square() + spectrum.imag.square()  # a modulus would take a root and its derivative
     height, width = teacher.shape[-2:]
     return (frequency_weights(x0, (height, width), alpha) * apart).flatten(1).mean(1)
 
