@@ -8,21 +8,25 @@ sampler cannot do is refused with one sentence.
 
 from fewsteps.samplers.ancestral import analytic, ddim, ddpm, mean_square_eps, ve_ancestral
 from fewsteps.samplers.langevin import langevin, langevin_eps, predictor_corrector, snr_step
+from fewsteps.samplers.parallel import amplification, forward_path, reverse_path
 from fewsteps.samplers.solvers import dpmpp_2m, heun
 from fewsteps.samplers.walk import Step, last, white_noise
 
 __all__ = [
     "Step",
+    "amplification",
     "analytic",
     "ddim",
     "ddpm",
     "dpmpp_2m",
+    "forward_path",
     "heun",
     "langevin",
     "langevin_eps",
     "last",
     "mean_square_eps",
     "predictor_corrector",
+    "reverse_path",
     "snr_step",
     "ve_ancestral",
     "white_noise",
