@@ -19,7 +19,7 @@ from typing import Any
 
 from fewsteps import checkpoints
 from fewsteps.errors import DataError, UserError
-from fewsteps.experiments import choosing, onestep, pixels, prediction, references, sampling
+from fewsteps.experiments import choosing, families, onestep, pixels, prediction, references, sampling
 from fewsteps.experiments.engine import Engine, Here, Job
 from fewsteps.experiments.evaluation import Observed, evaluate, observe
 from fewsteps.experiments.families import COARSE, FAMILIES, FINE
@@ -62,6 +62,8 @@ class Cell:
         among = FAMILIES.get(self.rule.get("among", ""))
         counts = [choosing.TRIED, choosing.GAMMA, choosing.STATISTICS] if self.rule else []
         said = [self.method, self.plan.described(), dict(self.rule), among, counts, made_of, VERSION]
+        if self.rule.get("rule") == "best" and families.VERSION > 1:
+            said.append(families.VERSION)
         return digest(json.dumps(said, sort_keys=True).encode())[:16]
 
     def choice(self, folder: Path = checkpoints.FOLDER) -> Cell | None:
