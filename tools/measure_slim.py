@@ -89,12 +89,15 @@ def main(given: list[str]) -> int:
     known = {}
     if RESULT.exists():
         known = {(row["checkpoint"], row["weights"]): row for row in results.read("slim")["rows"]}
-    rows = []
+    if (name, teacher.card["weights"]["sha256"]) not in known:
+        known = {}  # all are measured against their teacher
+    now = {called: (model.card["name"], model.card["weights"]["sha256"]) for called, model in made.items()}
+    measured = {called: known[key] for called, key in now.items() if key in known}
     for called, model in made.items():
-        key = (model.card["name"], model.card["weights"]["sha256"])
-        row = known.get(key) if known.get((name, teacher.card["weights"]["sha256"])) else None
-        rows.append(row or of_network(called, model, teacher, real))
-        save(rows)
+        if called not in measured:
+            measured[called] = of_network(called, model, teacher, real)
+            save(list(measured.values()))
+    rows = list(measured.values())
     for called, (rate, spread) in slim.throughput(made).items():
         row = next(row for row in rows if row["called"] == called)
         row["speed"] = {"device": "cpu", "threads": torch.get_num_threads(), "images_per_s": rate, "half": spread}

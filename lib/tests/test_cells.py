@@ -96,8 +96,9 @@ def test_rows_of_other_settings_are_dropped(tmp_path):
     wanted = [Cell("one", QUICK), Cell("best", replace(QUICK, sampler="reverse"), {"rule": "best", "among": "scalar"})]
     assert fill(table, wanted) == [] and len(table.rows) == 3
     table.add({**next(iter(table.rows.values())), "key": "stale"})
-    assert table.keep(cells.keys(wanted)) == 1 and len(table.rows) == 3
-    assert len(rows(tmp_path / "t.json")) == 3, "dropped in memory and not on disk"
+    table.add({**next(iter(table.rows.values())), "key": "elsewhere", "method": "of a network that is not here"})
+    assert table.keep(cells.keys(wanted), {"choice", "one", "best"}) == 1 and len(table.rows) == 4
+    assert len(rows(tmp_path / "t.json")) == 4, "dropped in memory and not on disk"
 
 
 def test_a_bug_in_one_cell_says_where_and_stops_no_other(tmp_path, monkeypatch):
@@ -191,6 +192,7 @@ def test_every_family_gets_equally_many_points(name):
         assert len({json.dumps(point, sort_keys=True) for point in points}) == len(points)
         for axis, (low, high) in family["within"].items():
             assert all(low < point[axis] < high for point in points)
+        assert all(point.get("lam", 0) != 1 for point in points), "a gain of 1 is no filter"
 
 
 def test_a_zone_is_searched_as_deep_as_a_number():

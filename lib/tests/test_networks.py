@@ -19,7 +19,11 @@ SMALL = {
     "ncsn": {"channels": 3, "sigmas": SIGMAS, "width": 4},
     "ncsnv2": {"channels": 3, "width": 4},
     "worded": {
-        "network": {"channels": 3, "width": 16, "multipliers": [1, 2], "blocks": 1, "context": 12},
+        "channels": 3,
+        "width": 16,
+        "multipliers": [1, 2],
+        "blocks": 1,
+        "context": 12,
         "phrases": ["a red ship", "a ship", "grey"],
         "classes": 3,
     },

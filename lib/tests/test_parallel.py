@@ -7,10 +7,11 @@ import torch
 
 from fewsteps import samplers
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.samplers.parallel import READINGS, amplification, forward_path, reverse_path
+from fewsteps.samplers.parallel import FACTORS, READINGS, amplification, forward_path, reverse_path
 from fewsteps.schedules import PixelAware, image_scale
 
 GAMMA, T = 8.0, 40
+PAIRS = [("increment", "printed"), ("last", "ddim")]
 
 
 def image(*shape, seed=0):
@@ -62,16 +63,17 @@ class TestReadings:
         scale = image_scale(x0, GAMMA)
         given = reverse_path(path.states[-1], scale, path.targets("marginal"), factor="posterior")
         assert float((given[0] - x0).abs().max()) > 0.3
-        rate, x, noise = scale.log() / T, path.states[-1], white(7)
+        x, noise = path.states[-1], white(7)
         for j in range(T, 0, -1):
-            z = (x - (j * rate / 2).exp() * x0) / (-torch.expm1(j * rate)).sqrt()
-            mean = (x - -torch.expm1(rate) / (-torch.expm1(j * rate)).sqrt() * z) / (rate / 2).exp()
-            variance = (1 - ((j - 1) * rate).exp()) / (1 - (j * rate).exp()) * (1 - rate.exp())
-            x = mean + variance.sqrt() * noise(tuple(x.shape))
+            bar = scale ** (j / T)  # alpha bar of step j, and the scale of a process that ends there
+            z = torch.zeros((j, *x.shape), dtype=x.dtype)
+            z[-1] = (x - bar.sqrt() * x0) / (1 - bar).sqrt()
+            x = reverse_path(x, bar, z, factor="posterior", noise=noise)[j - 1]
         torch.testing.assert_close(x, x0, rtol=1e-9, atol=1e-9)
 
     @pytest.mark.parametrize(
-        ("reading", "factor"), [("increment", "posterior"), ("last", "printed"), ("marginal", "ddim")]
+        ("reading", "factor"),
+        [(reading, factor) for reading in READINGS for factor in FACTORS if (reading, factor) not in PAIRS],
     )
     def test_no_other_pair_arrives(self, path, reading, factor):
         x0 = path.states[0]
@@ -111,7 +113,7 @@ class TestAmplification:
             torch.testing.assert_close(got, grown[j - 1], rtol=1e-6, atol=1e-8)
 
     def test_a_white_pixel_at_the_papers_gamma(self):
-        """PX-8: exp(gamma x0 / 2) = 22026 for the state itself, and 318 of an error in Z^T with the printed factor."""
+        """PX-8: exp(gamma x0 / 2) = 22026 for the state itself; of an error in Z^T, that times the factor before it."""
         scale = image_scale(torch.ones(1, dtype=torch.float64), 20.0)
         last = float(amplification(scale, 200, "printed")[-1])
         assert last == pytest.approx(math.exp(10) * math.sqrt(1 - math.exp(-0.1)))
@@ -143,6 +145,8 @@ def test_bad_input_is_one_sentence():
         reverse_path(path.states[-1], scale, path.increments, factor="other")
     with pytest.raises(ParameterError, match="reading must be one of increment, marginal, last"):
         path.targets("other")
+    with pytest.raises(ShapeError, match=r"x0 must have all pixels in \(0, 1\]"):
+        forward_path(torch.zeros(1, 1, 2, 2), GAMMA, 3, white(0))
     with pytest.raises(ParameterError, match="steps must be"):
         forward_path(x0, GAMMA, 0, white(0))
     assert set(READINGS) == {"increment", "marginal", "last"}

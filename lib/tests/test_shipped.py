@@ -151,7 +151,11 @@ class TestSampling:
             ({"checkpoint": "digits-classifier"}, "classifier: it makes no images"),
             ({"guidance": -1.0, "labels": "each"}, "guidance must be"),
             ({"guidance": 2.0}, "guidance needs a class for every image"),
-            ({"guidance": 2.0, "labels": "each", "nfe": 1}, "nfe must be at least 2 with guidance"),
+            ({"guidance": 2.0, "labels": "each", "nfe": 1}, "nfe must be at least 2 for one step of dpmpp_2m"),
+            (
+                {"guidance": 2.0, "labels": "each", "nfe": 3, "sampler": "pc"},
+                "nfe must be at least 4 for one step of pc",
+            ),
             ({"guidance": 2.0, "labels": "each", "sampler": "analytic"}, "guidance must be 1 where a sampler"),
             ({"guidance": 2.0, "labels": "each", "checkpoint": "mnist-ncsn", "sampler": "pc"}, "knows no classes"),
         ],

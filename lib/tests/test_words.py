@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from fewsteps import checkpoints, trained
 from fewsteps.data import load
-from fewsteps.denoisers import Guided
 from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import UNet, Worded, spell
 from fewsteps.networks.unet import _Listening
 from fewsteps.training import RECIPES, train
@@ -23,7 +23,7 @@ def drawn(*shape, seed=0):
 @pytest.fixture
 def worded():
     torch.manual_seed(0)
-    network = Worded(TOLD, PHRASES, 3)
+    network = Worded(**TOLD, phrases=PHRASES, classes=3)
     for k, weight in enumerate(network.parameters()):  # so that no branch is silent for want of training
         weight.data.add_(0.1 * drawn(*weight.shape, seed=k))
     return network
@@ -57,8 +57,10 @@ def test_a_phrase_is_its_embedding_and_none_says_nothing(worded):
     torch.testing.assert_close(by_number, worded(x, times, told))
     torch.testing.assert_close(worded(x, times)[2], by_number[2])
     torch.testing.assert_close(worded(x, times, torch.zeros(3, 9, 12)), worded(x, times))
+    padded = worded(x, times, torch.cat((told, torch.zeros(3, 5, 12)), dim=1))
+    torch.testing.assert_close(padded, by_number)  # words that are missing take no attention from those that are there
     assert float((by_number - worded(x, times)).detach()[0].abs().max()) > 1e-3
-    longer = worded.network(x, times, drawn(3, 7, 12, seed=4))
+    longer = worded(x, times, drawn(3, 7, 12, seed=4))
     assert longer.shape == x.shape and float((longer - by_number).detach().abs().max()) > 1e-3
 
 
@@ -71,21 +73,20 @@ def test_words_are_near_where_their_letters_are():
 
 def test_it_is_trained_guided_and_loaded_like_any_network(tmp_path):
     """SD-10, SD-11: shipped without its table, which is made again from the phrases."""
-    made = RECIPES["cifar10-worded"]
     phrases = [f"the digit {name}" for name in "zero one two three four five six seven eight nine".split()]
     recipe = RECIPES["digits"].__class__(
         **{field: getattr(RECIPES["digits"], field) for field in RECIPES["digits"].__dataclass_fields__}
         | {
             "name": "digits-worded",
-            "network": {"kind": "worded", "network": {"kind": "unet", **TOLD}, "phrases": phrases, "classes": 10},
+            "network": {"kind": "worded", **TOLD, "phrases": phrases, "classes": 10},
         }
     )
-    assert made.conditional and recipe.conditional and not RECIPES["mnist-ncsn"].conditional
+    assert RECIPES["cifar10-worded"].conditional and recipe.conditional and not RECIPES["mnist-ncsn"].conditional
     train(recipe, tmp_path, steps=3, images=load("digits", "train", 8), half=False)
     assert checkpoints.card("digits-worded", tmp_path)["network"]["classes"] == 10
     model = trained.load("digits-worded", tmp_path)
-    guided = Guided(model.denoiser(), 2.0)
-    assert guided.mean(torch.rand(2, 1, 8, 8), 0.5, torch.tensor([3, 4])).shape == (2, 1, 8, 8)
+    made = draw(model, Plan("digits-worded", nfe=4, count=3, labels="each", guidance=2.0))
+    assert made.images.shape == (3, 1, 8, 8) and made.nfe == 4 and made.labels is not None
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,8 @@ def test_it_is_trained_guided_and_loaded_like_any_network(tmp_path):
     [
         (lambda: UNet(1, classes=3, context=4), "hears a context needs attention, and no classes"),
         (lambda: UNet(1, attention=(), context=4), "hears a context needs attention"),
-        (lambda: Worded(TOLD, PHRASES, 4), "phrases must name 4 classes, not 3"),
-        (lambda: Worded({**TOLD, "context": 0}, PHRASES, 3), "must hear a context"),
+        (lambda: Worded(**TOLD, phrases=PHRASES, classes=4), "phrases must name 4 classes, not 3"),
+        (lambda: Worded(1, phrases=PHRASES, classes=3, context=0), "context must be"),
         (lambda: spell(["..."], 8, 2), "a text must have a word"),
         (lambda: spell(["a"], 0, 2), "width must be"),
     ],

@@ -65,7 +65,7 @@ def run(chosen: argparse.Namespace) -> int:
             Table(path, f"fewsteps sweep {chosen.grid} --profile {chosen.profile}"),
             chosen.folder or checkpoints.FOLDER,
         )
-        if stale := table.keep(keys(every, folder)):
+        if stale := table.keep(keys(every, folder), {"choice", *(c.method for c in every)}):
             print(f"{stale} rows were of other weights, statistics or settings: dropped, to be made again.", flush=True)
         with engine(workers, chosen.scheduler, integer("--retries", chosen.retries, least=0)) as where:
             failed = fill(

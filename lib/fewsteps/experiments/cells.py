@@ -82,7 +82,9 @@ def _statistics(dataset: str, size: int) -> list[str]:
 
 
 def _file(path: Path) -> str:
-    return _hash(path, path.stat().st_mtime_ns) if path.exists() else "none"
+    if not path.exists():
+        raise DataError(f"{path.name} is missing, and rows hang on it: git checkout data/statistics restores it.")
+    return _hash(path, path.stat().st_mtime_ns)
 
 
 @cache
@@ -125,9 +127,17 @@ class Table:
         lines = ",\n".join(json.dumps(row) for row in rows)
         write_atomic(self.path, f'{{"made_by": {json.dumps(self.made_by)}, "rows": [\n{lines}\n]}}\n')
 
-    def keep(self, keys: set[str]) -> int:
-        """Forget rows of other weights, statistics or settings; how many there were."""
-        stale = set(self.rows) - keys
+    def keep(self, keys: set[str], methods: set[str]) -> int:
+        """Forget rows of other weights, statistics or settings; how many there were.
+
+        Parameters
+        ----------
+        keys : set of str
+            Of the rows that are up to date.
+        methods : set of str
+            Rows of no other method are touched: what cannot be made here and now is not stale.
+        """
+        stale = {key for key, row in self.rows.items() if key not in keys and row["method"] in methods}
         for key in stale:
             del self.rows[key]
         if stale:

@@ -14,8 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from fewsteps.errors import ParameterError, UserError
 
-GIB = str(2**30)
-KEPT = {"MALLOC_MMAP_THRESHOLD_": GIB, "MALLOC_TRIM_THRESHOLD_": GIB}
+KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}  # the first can be no larger
 """A worker keeps what it frees. Dask tells the allocator to hand it back above 64 KiB, and a network that asks for the
 same activations again at every call then spends as long on page faults as on computing."""
 TIMEOUT = 20  # seconds for a scheduler to answer

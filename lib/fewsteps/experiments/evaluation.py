@@ -156,7 +156,7 @@ def evaluate(
         ledger.features(extractor, seen.features[name].float())
         if name in seen.logits and "real" in reference.said:
             shares[extractor.name] = ledger.scores(seen.logits[name])
-            if seen.labels is not None:
+            if seen.labels is not None and "accuracy" in reference.said:
                 ledger.obeyed(seen.logits[name], seen.labels)
         if place == 0:
             ledger.spectrum(seen.power)
@@ -263,10 +263,14 @@ class _Ledger:
         return found["classes"]
 
     def obeyed(self, logits: Tensor, labels: Tensor) -> None:
-        """Share of images that the classifier gives the class that was asked for; of real ones, its accuracy."""
+        """Share of images that the classifier gives the class that was asked for; of real ones, its accuracy.
+
+        Tables that were filled before this was measured have no such row.
+        """
         share = float((logits.argmax(1) == labels).double().mean())
         ends = metrics.wilson(share, self.count)
-        self.enter("obeyed", share, ends, self.reference.said["accuracy"], self.reference.test.count)
+        about: dict[str, Any] = {"reference": self.reference.test.sha256(), "real": self.reference.test.count}
+        self.enter("obeyed", share, ends, self.reference.said["accuracy"], self.reference.test.count, **about)
 
     def spectrum(self, powers: Tensor) -> None:
         """Mean absolute log ratio of power to that of the training images, below and above half the band."""

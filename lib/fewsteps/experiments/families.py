@@ -49,7 +49,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     # Samplers of VP processes lose power, so gains above 1 are among these.
     "scalar_vp": {
         "fixed": {"kind": "scalar"},
-        "coarse": {"lam": [0.6, 0.8, 0.9, 0.96, 1.02, 1.05, 1.1, 1.2]},
+        "coarse": {"lam": [0.6, 0.8, 0.9, 0.97, 1.02, 1.05, 1.1, 1.2]},
         "within": {"lam": [0.0, 1.5]},
     },
     "tdas_vp": {
@@ -73,7 +73,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "langevin_tdas": {
         "fixed": {"kind": "tdas"},
         "coarse": {"lam": [0.5, 0.85], "r": [0.1, 0.3], "step": [0.2, 0.7]},
-        "within": {"lam": [0.0, 1.15], "step": [0.0, 2.2]},
+        "within": {"lam": [0.0, 1.1], "step": [0.0, 2.2]},
         "order": ["lam", "step"],
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fewsteps import filters, metrics, results, samplers, schedules, spectra, trained
 from fewsteps.denoisers import Denoiser
-from fewsteps.errors import ParameterError
+from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import families
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import integer
@@ -226,11 +227,17 @@ def compare(
     rule = automatic(ratio)
 
     def distance(filt: Filter) -> float:
-        return metrics.frechet(metrics.Moments.of(features(draw(replace(PC, filt=filt), first + 1, trial))), train)
+        try:
+            made = draw(replace(PC, filt=filt), first + 1, trial)
+        except ShapeError:  # it diverges
+            return math.inf
+        return metrics.frechet(metrics.Moments.of(features(made)), train)
 
     runs, searched = dict(RUNS), []
     for name, family in ((SCALAR, "scalar"), (ZONE, "tdas")):
         tried = families.search(families.FAMILIES[family], lambda point: distance(_made(point, shape)))
+        if all(math.isinf(value) for value, _ in tried):
+            raise ParameterError(f"the predictor-corrector diverges with every {family} at {nfe} calls: give it more.")
         runs[name] = replace(PC, filt=_made(families.best(tried), shape))
         searched.append(f"{name}: {_told(tried)}")
     said = "gives no filter, since kappa never reaches its quantiles"

@@ -264,13 +264,14 @@ def slimmed(teacher: str, *, scale: Profile = CPU) -> list[Cell]:
     -----
     Source: SD-8, Tables 2 and 3; SD-9, Table 5.
     """
+    checkpoints.card(teacher)
     cells = []
     ddim = {"": Method("ddim")}
     for called, name in slim.family(teacher).items():
         seeds = SEEDS if called in (TEACHER, LITE, SLIM) else SEEDS[:1]
         made = table(name, ddim, (DDIM_STEPS,), seeds, scale=scale)
         cells += [replace(cell, method=called) for cell in made]
-    if teacher in checkpoints.names() and SLIM in slim.family(teacher):
+    if SLIM in slim.family(teacher):
         large, small = (slim.cost(trained.load(slim.family(teacher)[called])).macs for called in (TEACHER, SLIM))
         fewer = table(teacher, ddim, (max(1, round(DDIM_STEPS * small / large)),), SEEDS, scale=scale)
         cells += [replace(cell, method="teacher, as many multiply-adds") for cell in fewer]
@@ -289,6 +290,7 @@ def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU) -> list[Cell]
     -----
     Source: SD-10, Table 3.
     """
+    checkpoints.card(teacher)
     steps = scale.pick(smoke=2, cpu=steps, gpu=DDIM_STEPS)
     cells = []
     for called, name in slim.family(teacher).items():

@@ -314,14 +314,12 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
     if plan.guidance != 1:
         denoiser = Guided(denoiser, plan.guidance)
         each = denoiser.calls
-        if plan.nfe < each:
-            raise ParameterError(f"nfe must be at least {each} with guidance: a guided step takes two network calls.")
     noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
-    plan = replace(plan, nfe=plan.nfe // each)
-    steps = plan.rival.steps(plan.nfe)
+    allowed = max(1, plan.nfe // each)
+    steps = plan.rival.steps(allowed)
     named = {**plan.rival.named, **plan.named}
     if plan.sampler == "langevin":
-        calls = plan.nfe - bool(named.get("denoise", True))
+        calls = allowed - bool(named.get("denoise", True))
         steps = max(1, calls // integer("per_level", named["per_level"], least=1))
     times = GRIDS[plan.grid](schedule, steps)
     if plan.sampler in ("analytic", "spectral"):
@@ -341,11 +339,11 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
     except TypeError as error:
         raise ParameterError(f"the sampler {plan.sampler} takes no such parameter: {error}.") from error
     with torch.inference_mode():
-        end = _watched(run, plan, schedule)
+        end = _watched(run, plan, schedule, each)
     return Drawn(model.images(end.x, schedule).float().cpu(), labels, end.nfe * each)
 
 
-def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> samplers.Step:
+def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule, each: int) -> samplers.Step:
     """The last step, once it is known that no step ran away; the norms are looked at together, after the loop."""
     norms, end = [], None
     try:
@@ -355,8 +353,8 @@ def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule) -> sa
         size = f"; its size there was {float(norms[-1][1]):.3g}" if norms else ""
         raise ShapeError(f"{str(error).rstrip('.')}{size}. For {plan.sampler}, {_usual(plan)}.") from error
     assert end is not None
-    if end.nfe > plan.nfe:
-        raise ParameterError(f"nfe must be at least {end.nfe} for one step of {plan.sampler} with these parameters.")
+    if (least := end.nfe * each) > plan.nfe:
+        raise ParameterError(f"nfe must be at least {least} for one step of {plan.sampler} with these parameters.")
     for step, ((t, _), norm) in enumerate(zip(norms, torch.stack([norm for _, norm in norms]).tolist(), strict=True)):
         power = float(schedule.alpha(t)) ** 2 + float(schedule.sigma(t)) ** 2
         if not norm <= FAR * math.sqrt(power):

@@ -302,7 +302,7 @@ def difference(
     -------
     (Tensor, Tensor)
         Cycles per pixel, the zero frequency left out; and the power of the difference of the two predictions of the
-        clean image over that of the teacher's, by ring of DCT frequencies.
+        clean image over the variance of the teacher's, by ring of DCT frequencies. Both are told no class.
 
     Notes
     -----
@@ -312,12 +312,15 @@ def difference(
     models = [model.denoiser(schedule) for model in (teacher, student)]
     noise = samplers.white_noise(seed)
     sigma = level * float(images.double().std())
-    apart = power = torch.zeros(images.shape[-2:], dtype=torch.float64)
+    apart, power = (torch.zeros(images.shape[-2:], dtype=torch.float64) for _ in range(2))
+    total = torch.zeros(images.shape[1:], dtype=torch.float64)
     for clean in images.split(batch):
         noisy = clean + sigma * noise(tuple(clean.shape))
-        wanted, said = (model.mean(noisy, sigma).double() for model in models)
-        apart = apart + transforms.dct2(said - wanted).square().sum((0, 1))
-        power = power + transforms.dct2(wanted - wanted.mean(0)).square().sum((0, 1))
+        wanted, said = (transforms.dct2(model.mean(noisy, sigma).double()) for model in models)
+        apart += (said - wanted).square().sum((0, 1))
+        power += wanted.square().sum((0, 1))
+        total += wanted.sum(0)
+    power -= total.square().sum(0) / len(images)  # about the mean of all images
     rings = [spectra.radial_mean(value, "dct") for value in (apart, power)]
     return rings[0].frequency[1:], rings[0].power[1:] / rings[1].power[1:]
 

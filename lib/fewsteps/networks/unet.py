@@ -311,7 +311,7 @@ class _Attention(nn.Module):
 
 
 class _Listening(nn.Module):
-    """Attention of positions to what is told. Without biases, so that zeros say nothing."""
+    """Attention of positions to what is told. Vectors of zeros are not there; where all are zeros, nothing is said."""
 
     def __init__(self, width: int, context: int) -> None:
         super().__init__()
@@ -324,7 +324,10 @@ class _Listening(nn.Module):
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         queries = self.asking(self.norm(x)).flatten(2).unflatten(1, (self.heads, -1)).transpose(-1, -2)
         keys, values = self.told(told).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        h = F.scaled_dot_product_attention(queries, keys, values)
+        there = (told != 0).any(-1)
+        # With nothing there all is looked at, and has no value: the projections have no biases.
+        there = there | ~there.any(-1, keepdim=True)
+        h = F.scaled_dot_product_attention(queries, keys, values, attn_mask=there[:, None, None])
         return x + self.outward(h.transpose(-1, -2).reshape(x.shape))
 
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.networks.unet import UNet
@@ -68,24 +68,27 @@ def spell(texts: Sequence[str], width: int, length: int) -> Float[Tensor, "B L D
     return made
 
 
-class Worded(nn.Module):
+class Worded(UNet):
     """A U-Net that is told words: by the number of a phrase that it was trained on, or by any embedding.
 
     Parameters
     ----------
-    network : dict
-        Description of a U-Net with ``context``.
+    channels : int
     phrases : sequence of str
         What each class is called.
     classes : int
         How many there are.
+    context : int
+        Width of a word.
     length : int
         Words that are told.
+    **given
+        Whatever else :class:`UNet` takes.
 
     Raises
     ------
     ParameterError
-        If the numbers of phrases and classes differ, or the network hears no context.
+        If the numbers of phrases and classes differ, or `context` is below 1.
 
     Notes
     -----
@@ -94,18 +97,17 @@ class Worded(nn.Module):
 
     table: Tensor
 
-    def __init__(self, network: dict[str, Any], phrases: Sequence[str], classes: int, length: int = 4) -> None:
-        super().__init__()
+    def __init__(
+        self, channels: int, *, phrases: Sequence[str], classes: int, context: int, length: int = 4, **given: Any
+    ) -> None:
         if len(phrases) != integer("classes", classes, least=1):
             raise ParameterError(f"phrases must name {classes} classes, not {len(phrases)}.")
-        self.network = UNet(**{key: value for key, value in network.items() if key != "kind"})
-        if not self.network.context:
-            raise ParameterError("the network must hear a context: give its description the width of one.")
+        super().__init__(channels, context=integer("context", context, least=1), **given)
         self.classes = classes
-        self.register_buffer("table", spell(phrases, self.network.context, length), persistent=False)
+        self.register_buffer("table", spell(phrases, context, length), persistent=False)
 
-    def forward(self, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
-        """Prediction, of the shape of `x`.
+    def taps(self, x: Tensor, times: Tensor, cond: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`UNet.taps`.
 
         Parameters
         ----------
@@ -123,4 +125,4 @@ class Worded(nn.Module):
             if cond.shape != x.shape[:1]:
                 raise ShapeError(f"cond must hold one phrase per image, {len(x)}, not {tuple(cond.shape)}.")
             cond = torch.where(cond[:, None, None] < 0, 0.0, self.table[cond.clamp(min=0)])
-        return self.network(x, times, cond)
+        return super().taps(x, times, cond)

@@ -25,6 +25,7 @@ from torch import Tensor
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer
 from fewsteps.schedules import image_scale
+from fewsteps.schedules.pixel import PIXEL_MIN
 
 READINGS = ("increment", "marginal", "last")
 FACTORS = ("printed", "posterior", "ddim")
@@ -85,12 +86,16 @@ def forward_path(x0: Tensor, gamma: float, steps: int, noise: Callable[[tuple[in
     ------
     ParameterError
         If `gamma` or `steps` is not positive.
+    ShapeError
+        If a pixel is outside (0, 1]: a black one keeps its rate of zero for ever.
 
     Notes
     -----
     Source: PX-1, Eq. 2, 3, 8 and 9; PX-7; PX-10, Appendix B.
     """
     integer("steps", steps, least=1)
+    if not bool(((x0 > 0) & (x0 <= 1)).all()):
+        raise ShapeError(f"x0 must have all pixels in (0, 1]: use x0.clamp({PIXEL_MIN}, 1).")
     rate = image_scale(x0, gamma).log() / steps  # log alpha_j
     states, increments, marginals = [x0], [], []
     for j in range(1, steps + 1):
@@ -160,8 +165,8 @@ def reverse_path(
 def amplification(scale: Tensor, steps: int, factor: str = "posterior") -> Tensor:
     """What an error of 1 in Z^j has become when the path arrives at x_0, for j = 1 ... T.
 
-    Nothing looks at the state again, so every error is divided by sqrt(alpha) at each step that is left: that of Z^T by
-    exp(-gamma x0 / 2) in all, which is 22026 for a white pixel at gamma = 20.
+    Nothing looks at the state again, so every error is divided by sqrt(alpha) at each step that is left. What stands
+    before Z^T grows by exp(gamma x0 / 2) in all, 22026 for a white pixel at gamma = 20.
 
     Parameters
     ----------

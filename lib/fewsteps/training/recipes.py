@@ -84,7 +84,7 @@ class Recipe:
     @property
     def conditional(self) -> bool:
         """Whether the network is told the class, or asked for it."""
-        return any(described.get("classes") for described in (self.network, self.network.get("network", {})))
+        return bool(self.network.get("network", self.network).get("classes"))
 
     def described(self) -> dict[str, Any]:
         """What a card records, and what a resumed run must agree with."""
@@ -361,7 +361,7 @@ RECIPES["cifar10-worded"] = replace(
     RECIPES["cifar10-lite"],
     name="cifar10-worded",
     title="The Lite network, told words in place of classes: a stand-in for text",
-    network={"kind": "worded", "network": {**_lite, "context": 32}, "phrases": CALLED, "classes": 10},
+    network={**_lite, "kind": "worded", "context": 32, "phrases": CALLED, "classes": 10},
 )
 
 

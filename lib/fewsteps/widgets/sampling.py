@@ -243,7 +243,7 @@ def _one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
     return value
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _loaded(name: str, weights: str) -> trained.Trained:
     """The network, kept for these weights: one that is still training changes under its name."""
     return trained.load(name)
