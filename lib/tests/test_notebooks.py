@@ -1,6 +1,9 @@
 """The chapters themselves, through papermill as a reader would call it."""
 
+import ast
+import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -69,3 +72,32 @@ def test_bad_parameters_end_with_one_sentence(name, ended):
     last = said.strip().splitlines()[-1]
     assert last.startswith("ParameterError: ") and RUNS[name][2] in last and last.endswith("."), said
     assert "parameters.py" not in said
+
+
+def thrown_away(source):
+    """Lines of a cell on which a table is made and not shown: as a statement that is not the cell's last expression."""
+    code = re.sub(r"^(\s*)[!%].*$", r"\1pass", source, flags=re.MULTILINE)
+    tree = ast.parse(code)
+    last = tree.body[-1] if tree.body else None
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr)
+        and node is not last
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "figures.table"
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_table_is_shown(path):
+    """`figures.table` returns what the end of a cell displays; in a loop it has to be told to."""
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            assert thrown_away("".join(cell["source"])) == []
+
+
+def test_a_table_that_is_thrown_away_is_found():
+    loop = "for k in range(2):\n    figures.table(k)"
+    assert thrown_away(loop) == [2] and thrown_away("!ls\nfigures.table(1)\nx = 1") == [2]
+    assert thrown_away("for k in range(2):\n    display(figures.table(k))\nfigures.table(3)") == []
