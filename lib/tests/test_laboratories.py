@@ -125,6 +125,7 @@ def test_every_page_with_a_figure_is_tested_here(smoke_book):
     assert with_widgets == set(LABORATORIES)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("page", LABORATORIES)
 def test_every_slider_redraws_in_time(page, laboratory, capsys):
     """Every slider changes the figure at every position; median redraw and first draw within their limits."""
@@ -219,7 +220,7 @@ def test_entries_of_the_errata_lead_to_their_curves(laboratory):
     page.reload()
     page.wait_for_selector(".fs-lab[data-draws]", timeout=20_000)
     page.wait_for_function(shown, arg=names[3], timeout=5000)
-    assert visited.trouble == []
+    assert [e for e in visited.trouble if "favicon" not in e] == []  # one that a reload cuts short
 
 
 def test_two_laboratories_on_one_page_keep_apart(tmp_path, visit):
