@@ -262,6 +262,24 @@ class TestLoop:
             with pytest.raises(errors.CheckpointError, match=r"another .*: name another folder, or remove it\.$"):
                 train(other, tmp_path, steps=5, device="cpu", images=images, changed=True)
 
+    def test_a_run_whose_state_is_lost_begins_with_its_checkpoint(self, tmp_path, images):
+        first, second = tmp_path / "first", tmp_path / "second"
+        train(replace(DIGITS, rate=1e-3), first, steps=2, device="cpu", images=images)
+        slower = replace(DIGITS, rate=1e-6)
+        train(slower, second, steps=3, device="cpu", images=images, start=first)
+        before, said = (checkpoints.card("digits", folder)["training"] for folder in (first, second))
+        assert (said["steps"], said["images"] - before["images"]) == (3, DIGITS.batch)
+        assert said["minutes"] >= before["minutes"]
+        assert said["history"][0]["until"] == 2 and "half precision" in said["history"][0]["restarted"]
+        assert said["history"][0]["before"] == {"rate": 1e-3}
+        old, new = weights(first), weights(second)
+        assert all(torch.allclose(old[name], new[name], atol=1e-3) for name in old)  # one small step from there
+        train(slower, second, steps=4, device="cpu", images=images, start=first)  # its own state goes before
+        assert checkpoints.card("digits", second)["training"]["steps"] == 4
+        with pytest.raises(errors.CheckpointError, match="another images"):
+            other = replace(images, images=images.images[:-1])
+            train(slower, tmp_path / "third", steps=3, device="cpu", images=other, start=first)
+
     def test_a_damaged_state_is_refused(self, tmp_path, images):
         train(DIGITS, tmp_path, steps=1, device="cpu", images=images)
         path = tmp_path / "state.safetensors"

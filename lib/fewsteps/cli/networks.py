@@ -29,6 +29,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--rate", type=float, metavar="R", help="learning rate (default: the recipe's)")
     train.add_argument("--changed", action="store_true", help="go on although the recipe has changed; the card says so")
     train.add_argument("--out", type=Path, metavar="DIR", help="where state and checkpoint go (default: runs/RECIPE)")
+    train.add_argument(
+        "--start", type=Path, metavar="DIR", help="begin with the checkpoint there, if --out has no state"
+    )
     train.add_argument("--interval", type=float, default=180, metavar="S", help="seconds between checkpoints")
     train.add_argument("--device", metavar="D", help="cpu, cuda ... (default: a GPU where there is one)")
     train.set_defaults(run=run_train)
@@ -98,6 +101,7 @@ def run_train(chosen: argparse.Namespace) -> int:
             device=chosen.device,
             interval=chosen.interval,
             changed=chosen.changed,
+            start=chosen.start,
             say=say if first else None,
         )
     if first:

@@ -21,7 +21,7 @@ from fewsteps.errors import ParameterError, TrainingError
 from fewsteps.networks import Student, build
 from fewsteps.parameters import integer, number
 from fewsteps.training.recipes import RECIPES, Recipe
-from fewsteps.training.state import Average, Position, restore, store
+from fewsteps.training.state import Average, Position, restore, store, take_up
 from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
@@ -51,6 +51,7 @@ def train(
     compiled: bool | None = None,
     half: bool = True,
     changed: bool = False,
+    start: Path | None = None,
     images: Images | None = None,
     say: Callable[[Progress], None] | None = None,
 ) -> Path:
@@ -79,6 +80,9 @@ def train(
     changed : bool
         Go on from a state although the recipe has changed since in something else than data and network; the card
         then says what it was before, and until which step.
+    start : Path, optional
+        A folder with a checkpoint of this recipe, from whose weights a run without a state begins; time and steps
+        count on from its card, which then says so.
     images : Images, optional
         Instead of loading the recipe's data set; pixels, for a network in latents too.
     say : callable, optional
@@ -96,7 +100,7 @@ def train(
     TrainingError
         If the loss is not finite: the last good checkpoint is kept. Or if memory ran out, with the batch that fits.
     CheckpointError
-        If the folder holds the state of another recipe.
+        If the folder holds the state of another recipe, or `start` a checkpoint of another.
     """
     if minutes is None and steps is None:
         raise ParameterError("minutes or steps must be given: training has no end of its own.")
@@ -107,7 +111,7 @@ def train(
         images = load(recipe.data, "train", recipe.size) if images is None else images
         if recipe.latent:
             images = latents(images, recipe.latent, flip=recipe.flip, folder=checkpoints.home(recipe.latent, folder))
-        run = Run(recipe, folder, images, team, compiled=compiled, half=half, changed=changed)
+        run = Run(recipe, folder, images, team, compiled=compiled, half=half, changed=changed, start=start)
         return run.until(limit, last, interval, say)
 
 
@@ -124,6 +128,7 @@ class Run:
         compiled: bool | None,
         half: bool,
         changed: bool = False,
+        start: Path | None = None,
     ) -> None:
         self.recipe, self.folder, self.team = recipe, folder, team
         self.source = images
@@ -142,6 +147,8 @@ class Run:
             self.position = restore(
                 self.state, self.network, self.average, self.optimiser, self.said(), changed=changed
             )
+        elif start is not None:
+            self.position = take_up(start, recipe.name, self.network, self.average, self.said())
         self.wrapped = team.wrap(self.network)
         if team.device.type == "cuda" if compiled is None else compiled:
             self.wrapped = torch.compile(self.wrapped)
@@ -189,7 +196,7 @@ class Run:
         """One step of training, and its loss on this device."""
         recipe, position, team = self.recipe, self.position, self.team
         for group in self.optimiser.param_groups:
-            group["lr"] = recipe.rate * rate(position.step, recipe)
+            group["lr"] = recipe.rate * rate(position.step, recipe, since=position.restarted)
         x0, cond = self.share_of(recipe.batch)
         with torch.autocast(team.device.type, torch.bfloat16) if self.half else nullcontext():
             # The objective is given this process's share of the batch and of its own randomness.
@@ -330,9 +337,12 @@ def shipped(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tens
     return {name.removeprefix("network."): value for name, value in weights.items() if name.startswith("network.")}
 
 
-def rate(step: int, recipe: Recipe) -> float:
-    """Learning rate over its largest value: a linear start, a plateau, then an inverse root that knows no end."""
-    return min((step + 1) / max(recipe.warmup, 1), 1.0) / math.sqrt(max(step / recipe.decay, 1.0))
+def rate(step: int, recipe: Recipe, *, since: int = 0) -> float:
+    """Learning rate over its largest value: a linear start, a plateau, then an inverse root that knows no end.
+
+    The start is counted from `since`, where Adam's moments began.
+    """
+    return min((step - since + 1) / max(recipe.warmup, 1), 1.0) / math.sqrt(max(step / recipe.decay, 1.0))
 
 
 def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from fewsteps import checkpoints
 from fewsteps.errors import CheckpointError
 from fewsteps.files import write_atomic
 
@@ -27,7 +28,10 @@ class Position:
     seconds: float = 0.0
     loss: float = float("nan")
     history: list[dict[str, Any]] = field(default_factory=list)
-    """What the recipe was before it was changed in the middle: ``until`` which step, and ``before``, what changed."""
+    """What the recipe was before it was changed in the middle: ``until`` which step, and ``before``, what changed. A
+    run that was taken up from a checkpoint, its state being lost, says ``restarted`` in place of ``before``."""
+    restarted: int = 0
+    """The step at which Adam's moments last began from nothing."""
 
 
 class Average:
@@ -79,6 +83,47 @@ def store(
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _parts(network, average, optimiser)}
     metadata = {"position": json.dumps(asdict(position)), "recipe": json.dumps(recipe, sort_keys=True)}
     write_atomic(path, save(tensors, metadata=metadata))
+
+
+RESTARTED = "from the shipped weights, averaged and in half precision, with Adam's moments anew"
+
+
+def take_up(folder: Path, name: str, network: nn.Module, average: Average, recipe: dict[str, Any]) -> Position:
+    """Begin where a checkpoint ended whose state is lost: with its averaged weights and without Adam's moments.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the checkpoint and its card.
+    name : str
+    network : nn.Module
+    average : Average
+    recipe : dict
+        As for `restore`.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint, or it is of another network or of other images.
+    """
+    card, weights = checkpoints.load(name, folder)
+    before = card["training"]["recipe"] | {"images": card["data"]["sha256"]}
+    now = json.loads(json.dumps(recipe, sort_keys=True))
+    other = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
+    try:
+        if set(other) & set(FIXED):
+            raise CheckpointError(f"{name} in {folder.name} was trained with another {', '.join(other)}: leave it out.")
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{name} in {folder.name} is of another network: leave it out.") from error
+    average.weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    training = card["training"]
+    history = [*training.get("history", []), {"until": training["steps"], "restarted": RESTARTED}]
+    if other:
+        history[-1]["before"] = {key: before[key] for key in other}
+    return Position(
+        training["steps"], training["images"], 60 * training["minutes"], training["loss"], history, training["steps"]
+    )
 
 
 FIXED = ("name", "data", "size", "network", "images")  # what no state can be taken into another of
