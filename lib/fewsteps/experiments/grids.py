@@ -291,13 +291,15 @@ def slimmed(teacher: str, *, scale: Profile = CPU) -> list[Cell]:
     cells = []
     ddim = {"": Method("ddim")}
     for called, name in slim.family(teacher).items():
-        seeds = SEEDS if called in (TEACHER, LITE, SLIM) else SEEDS[:1]
+        seeds = SEEDS if called in (slim.TEACHER, slim.LITE, slim.SLIM) else SEEDS[:1]
         made = table(name, ddim, (DDIM_STEPS,), seeds, scale=scale)
         cells += [replace(cell, method=called) for cell in made]
-    if SLIM in slim.family(teacher):
-        large, small = (slim.cost(trained.load(slim.family(teacher)[called])).macs for called in (TEACHER, SLIM))
+    if slim.SLIM in slim.family(teacher):
+        large, small = (
+            slim.cost(trained.load(slim.family(teacher)[called])).macs for called in (slim.TEACHER, slim.SLIM)
+        )
         fewer = table(teacher, ddim, (max(1, round(DDIM_STEPS * small / large)),), SEEDS, scale=scale)
-        cells += [replace(cell, method="teacher, as many multiply-adds") for cell in fewer]
+        cells += [replace(cell, method=slim.FEWER) for cell in fewer]
     return cells
 
 
@@ -317,7 +319,7 @@ def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU) -> list[Cell]
     steps = scale.pick(smoke=2, cpu=steps, gpu=DDIM_STEPS)
     cells = []
     for called, name in slim.family(teacher).items():
-        if called in (TEACHER, LITE, SLIM):
+        if called in (slim.TEACHER, slim.LITE, slim.SLIM):
             for cell in table(name, {"": Method("ddim")}, (1,), (0,), FEW, scale=scale):
                 for weight in WEIGHTS:
                     plan = replace(cell.plan, guidance=weight, nfe=steps * (1 if weight in (0, 1) else 2))
@@ -325,7 +327,6 @@ def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU) -> list[Cell]
     return cells
 
 
-TEACHER, LITE, SLIM = "teacher", "Lite", "gates, spatial, frequency"
 # All methods where the network is small; elsewhere the rest of them waits for a GPU.
 NETWORKS = {"digits": NFE, "mnist": NFE[:2], "fashion": (), "cifar10": (), "faces": ()}
 GRIDS: dict[str, Callable[..., list[Cell]]] = {
