@@ -138,8 +138,8 @@ def test_the_table_in_words(monkeypatch):
     words = slim.sentences("cifar10")
     assert words[0] == "gates: 0.97 times Lite's distance, not apart."
     assert words[1] == "gates, spatial, frequency: 0.60 times Lite's distance, apart."
-    assert "1.80 times the teacher's and 0.60 times Lite's: it is nearer to the teacher's" in words[2]
-    assert "21 steps of its own: 0.50 times the slim network's distance, apart." in words[3]
+    assert "1.80 times the teacher's and 0.60 times Lite's, nearer to the teacher's" in words[2]
+    assert "21 of its own: 0.50 times the slim network's distance, apart." in words[3]
 
 
 def test_the_tables_hold_what_has_been_trained(monkeypatch):

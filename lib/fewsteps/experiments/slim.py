@@ -373,15 +373,15 @@ def sentences(teacher: str) -> list[str]:
         own, lite, large = (by[called].value for called in (SLIM, LITE, TEACHER))
         nearer = "the teacher's" if abs(own - large) < abs(own - lite) else "Lite's"
         said.append(
-            f"The slim network's distance is {own / large:.2f} times the teacher's and {own / lite:.2f} times Lite's: it "
-            f"is nearer to {nearer}."
+            f"The slim network's distance is {own / large:.2f} times the teacher's and {own / lite:.2f} times Lite's, "
+            f"nearer to {nearer}."
         )
     if SLIM in by and FEWER in by:
         fewer, own = by[FEWER], by[SLIM]
         words = "apart" if boards.apart(fewer, own) else "not apart"
         said.append(
-            f"The teacher, given the multiply-adds that the slim network takes for {own.nfe} steps, which is {fewer.nfe} "
-            f"steps of its own: {fewer.value / own.value:.2f} times the slim network's distance, {words}."
+            f"The teacher, given the multiply-adds that the slim network takes for {own.nfe} steps, which are "
+            f"{fewer.nfe} of its own: {fewer.value / own.value:.2f} times the slim network's distance, {words}."
         )
     return said
 
