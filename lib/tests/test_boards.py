@@ -165,5 +165,5 @@ def test_a_grid_of_gains_and_radii_is_read_in_the_papers_order(table):
     found = tdas.measured_sensitivity(table(rows[::-1]))
     assert found.shape == (7, 7)
     assert float(found[0, 0]) == pytest.approx(0.5) and float(found[2, 5]) == pytest.approx(1.75)
-    with pytest.raises(errors.DataError, match="has no row of λ 0.4, 0.3; r 0.3, 0.2"):
+    with pytest.raises(errors.DataError, match=r"has no row of λ 0.4, 0.3; r 0.3, 0.2"):
         tdas.measured_sensitivity(table([one for one in rows if not one["method"].endswith("λ 0.4, 0.3; r 0.3, 0.2")]))
