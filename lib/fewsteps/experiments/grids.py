@@ -342,7 +342,7 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
     **{f"long-{name}": partial(table, name, LONG_RUNS, LONG, (0,), FEW) for name in ("mnist", "cifar10")},
     "native-vp": partial(table, "fashion-vp", NATIVE_VP),
     "places-mnist": partial(table, "mnist", PLACED, (20,)),
-    "space-faces": partial(table, "faces", WITH_SPACE, (20, 50), count=FEW),
+    "space-faces": partial(table, "faces", WITH_SPACE, (20,), count=FEW),
     "sensitivity-mnist": partial(sensitivity, "mnist"),
     # PDS counts moves in all: its T of 20 is two at each of ten levels, as its 126 for NCSNv2 is 3152 / 25.
     **{f"moves-{name}": partial(moves, name, 2) for name in ("mnist-ncsn", "cifar10-ncsn")},
