@@ -18,7 +18,7 @@ NFE = (10, 20, 50)
 LONG = (200, 500, 1000)
 SEEDS = (0, 1, 2)
 COUNT = 1000
-NONE = "no filter"
+NONE, RIVAL = "no filter", "VE ancestral"
 FEW = 256  # where a cell is long, or one point of many
 
 
@@ -248,7 +248,7 @@ def moves(network: str, per_level: int, *, scale: Profile = CPU) -> list[Cell]:
 
 
 def sensitivity(network: str, nfe: int = 20, *, scale: Profile = CPU) -> list[Cell]:
-    """TDAS' filter over pairs of gains and pairs of radii, and no filter.
+    """TDAS' filter over pairs of gains and pairs of radii, no filter, and the sampler that needs none.
 
     Raises
     ------
@@ -265,6 +265,7 @@ def sensitivity(network: str, nfe: int = 20, *, scale: Profile = CPU) -> list[Ce
     pairs = [(lam, r) for lam in GAINS for r in RADII]
     methods = {pair(lam, r): Method("reverse", filt=_zones(lam, r)) for lam, r in pairs}
     methods[NONE] = Method("reverse", filt=_zones((1.0, 1.0), RADII[0]))
+    methods[RIVAL] = Method("ancestral")
     return table(network, methods, (nfe,), SEEDS, FEW, scale=scale)
 
 
