@@ -126,6 +126,18 @@ class Pair(NamedTuple):
     """What networks are told of t, (B,)."""
 
 
+class Drawn(NamedTuple):
+    """What a generator made of a pair."""
+
+    pair: Pair
+    z_sem: Tensor | None
+    """What the encoder saw, (B, latent)."""
+    said: Tensor
+    """x0, (B, C, H, W)."""
+    fake: Tensor
+    """x_{t-1}, drawn given x_t and that x0."""
+
+
 @dataclass(frozen=True)
 class Adversarial:
     """A generator against a discriminator, a step of the diffusion at a time.
@@ -181,7 +193,7 @@ class Adversarial:
     everywhere: bool = False
     eye: Features | None = None
     share: tuple[float, float] | None = None
-    span: int = 1_000_000
+    span: int = 400_000
     r1: float = 0.05
     interval: int = 15
     critic: float = 0.8
@@ -287,21 +299,12 @@ class Adversarial:
             return z_sem
         return torch.where((t == self.steps)[:, None], z_sem.to(z), z)
 
-    def _drawn(self, network: Any, pair: Pair, z_sem: Tensor | None, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The generator's x0 and x_{t-1}."""
-        z = _normal((len(pair.x0), network.latent), pair.x0, generator)
-        noise = _normal(pair.x0.shape, pair.x0, generator)
-        said = network.generator(pair.x_t, pair.times, self.latent(z_sem, z, pair.t)).to(pair.x0)
-        return said, self.posterior(said, pair.x_t, pair.t, noise)
-
     def encode(self, network: Any, x0: Tensor) -> Tensor | None:
         """z_T of images in [-1, 1], of all of them: an encoder that no image of a batch needs still has gradients."""
         return None if self.semantic == "never" else network.encoder(x0)
 
-    def judge(
-        self, network: Any, images: Tensor, done: float, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], Pair]:
-        """The discriminator's loss, (B,), under "discriminator"; and the real pairs, for the penalty.
+    def draw(self, network: Any, images: Tensor, done: float, generator: torch.Generator) -> Drawn:
+        """Pose, and let the generator draw. One drawing serves both sides: DDGAN's code makes two, alike in law.
 
         Parameters
         ----------
@@ -313,61 +316,78 @@ class Adversarial:
         generator : torch.Generator
         """
         pair = self.pose(images, done, generator)
-        with torch.no_grad():
-            fake = self._drawn(network, pair, self.encode(network, pair.x0), generator)[1]
+        z_sem = self.encode(network, pair.x0)
+        z = _normal((len(images), network.latent), pair.x0, generator)
+        noise = _normal(images.shape, pair.x0, generator)
+        said = network.generator(pair.x_t, pair.times, self.latent(z_sem, z, pair.t)).to(pair.x0)
+        return Drawn(pair, z_sem, said, self.posterior(said, pair.x_t, pair.t, noise))
+
+    def judge(self, network: Any, drawn: Drawn) -> dict[str, Tensor]:
+        """The discriminator's loss, (B,), under "discriminator"."""
+        pair, fake = drawn.pair, drawn.fake.detach()
         # One after the other: the spread within groups is of real images or of drawn ones.
-        real, drawn = (network.discriminator(x_s, pair.x_t, pair.times).float() for x_s in (pair.x_s, fake))
-        return {"discriminator": discriminator_loss(real, drawn)}, pair
+        real, drawn_ones = (network.discriminator(x_s, pair.x_t, pair.times).float() for x_s in (pair.x_s, fake))
+        return {"discriminator": discriminator_loss(real, drawn_ones)}
 
     def penalty(self, network: Any, pair: Pair) -> Tensor:
         """Half of `r1` times the squared gradient, (B,)."""
         return self.r1 / 2 * gradient_penalty(network.discriminator, pair.x_s, pair.x_t, pair.times)
 
-    def deceive(self, network: Any, images: Tensor, done: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """The terms of the generator's and the encoder's loss, weighted, each (B,); their sum is the loss.
-
-        Parameters
-        ----------
-        network, images, done, generator
-            As for :meth:`judge`.
-        """
-        pair = self.pose(images, done, generator)
-        z_sem = self.encode(network, pair.x0)
-        said, fake = self._drawn(network, pair, z_sem, generator)
-        terms = {"adversarial": generator_loss(network.discriminator(fake, pair.x_t, pair.times).float())}
-        first = (pair.t == self.steps).to(said)
+    def deceive(self, network: Any, drawn: Drawn, generator: torch.Generator) -> dict[str, Tensor]:
+        """The terms of the generator's and the encoder's loss, weighted, each (B,); their sum is the loss."""
+        pair, z_sem, said, fake = drawn
+        logits = network.discriminator(fake, pair.x_t, pair.times).float()
+        terms = {"adversarial": generator_loss(logits)}
+        first = pair.t == self.steps
         counts = torch.ones_like(first) if self.everywhere else first
         if self.pixels:
             terms["pixels"] = self.pixels * counts * (said - pair.x0).abs().flatten(1).mean(1)
         if self.features and self.eye is not None:
-            terms["features"] = self.features * counts * feature_difference(self.eye, pair.x0, said)
+            apart = said.new_zeros(len(said))
+            if bool(counts.any()):  # only images that count: the eye takes longer than the generator
+                apart = apart.index_put((counts,), feature_difference(self.eye, pair.x0[counts], said[counts]))
+            terms["features"] = self.features * apart
         if self.preserve:
-            z_fixed = None if z_sem is None else z_sem.detach()
-            goal = self.before(network, pair, z_fixed, generator)
-            terms["preserve"] = self.preserve * (1 - first) * (said - goal).abs().flatten(1).mean(1)
+            apart, later = said.new_zeros(len(said)), ~first
+            if bool(later.any()):
+                goal = self.before(
+                    network, pair.x0[later], pair.t[later], None if z_sem is None else z_sem[later], generator
+                )
+                apart = apart.index_put((later,), (said[later] - goal).abs().flatten(1).mean(1))
+            terms["preserve"] = self.preserve * apart
         return terms
 
     @torch.no_grad()
-    def before(self, network: Any, pair: Pair, z_sem: Tensor | None, generator: torch.Generator) -> Tensor:
+    def before(self, network: Any, x0: Tensor, t: Tensor, z_sem: Tensor | None, generator: torch.Generator) -> Tensor:
         """x0^{t+1} of Eq. 10: what the model itself, from x_T down, has made of x0 one step earlier, (B, C, H, W).
 
-        For images at t = T, which have no step before, it is x0.
+        Parameters
+        ----------
+        network : fewsteps.networks.DDGAN
+        x0 : Tensor, shape (B, C, H, W)
+            In [-1, 1].
+        t : Tensor, shape (B,)
+            Steps below T.
+        z_sem : Tensor, shape (B, latent), optional
+        generator : torch.Generator
         """
-        x0, last = pair.x0, torch.full_like(pair.t, self.steps)
-        x = self.at("alpha", last, x0) * x0 + self.at("sigma", last, x0) * _normal(x0.shape, x0, generator)
-        goal = x0
+        now = torch.full_like(t, self.steps)
+        x = self.at("alpha", now, x0) * x0 + self.at("sigma", now, x0) * _normal(x0.shape, x0, generator)
+        goal = torch.full_like(x0, math.nan)
         for step in range(self.steps, 1, -1):
-            t = torch.full_like(pair.t, step)
-            z = self.latent(z_sem, _normal((len(x0), network.latent), x0, generator), t)
-            said = network.generator(x, self.at("clock", t, x0).flatten(), z).to(x0)
-            goal = torch.where((pair.t == step - 1)[:, None, None, None], said, goal)
-            x = self.posterior(said, x, t, _normal(x0.shape, x0, generator))
+            now = torch.full_like(t, step)
+            z = self.latent(z_sem, _normal((len(x0), network.latent), x0, generator), now)
+            said = network.generator(x, self.at("clock", now, x0).flatten(), z).to(x0)
+            goal = torch.where((t == step - 1)[:, None, None, None], said, goal)
+            if step > 2:
+                x = self.posterior(said, x, now, _normal(x0.shape, x0, generator))
         return goal
 
     def __call__(self, network: Any, x0: Tensor, cond: Tensor | None, generator: torch.Generator) -> Tensor:
         """Both sides' losses in one, (B,): what a step costs, for whoever measures that."""
-        judged, _ = self.judge(network, x0, 0.0, generator)
-        return judged["discriminator"] + torch.stack(list(self.deceive(network, x0, 0.0, generator).values())).sum(0)
+        drawn = self.draw(network, x0, 0.0, generator)
+        terms = self.judge(network, drawn) | self.deceive(network, drawn, generator)
+        return torch.stack(list(terms.values())).sum(0)
 
 
 def _normal(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:

@@ -363,8 +363,8 @@ class Run:
 class AdversarialRun(Run):
     """A generator and a discriminator in turns, in the same loop: one network, one optimiser, one state.
 
-    Every step is two: the discriminator's, then the generator's and the encoder's, on the same images under other
-    noise. A weight without a gradient is left alone by the optimiser, which is how each half moves its own.
+    Every step is two: the discriminator's, then the generator's and the encoder's, on one drawing. A weight without a
+    gradient is left alone by the optimiser, which is how each half moves its own.
 
     Notes
     -----
@@ -409,18 +409,18 @@ class AdversarialRun(Run):
         objective, network = self.sides
         self._set_rate()
         images, _ = self.share_of(self.recipe.batch)
-        done = float(self.position.images)
         network.train()
         with self._precision():
-            judged, pair = objective.judge(network, images, done, self.generator)
+            drawn = objective.draw(network, images, float(self.position.images), self.generator)
+            judged = objective.judge(network, drawn)
         loss = self._mean(judged)
         if objective.r1 and self.position.step % objective.interval == 0:
-            loss = loss + self._mean({"r1": objective.penalty(network, pair)})
+            loss = loss + self._mean({"r1": objective.penalty(network, drawn.pair)})
         self._move(loss, network.discriminator, "discriminator")
 
         network.discriminator.requires_grad_(False)
         with self._precision():
-            terms = objective.deceive(network, images, done, self.generator)
+            terms = objective.deceive(network, drawn, self.generator)
         loss = self._mean(terms)
         self._move(loss, network, "generator")
         network.discriminator.requires_grad_(True)

@@ -416,7 +416,9 @@ def adversarial(
     called, row = TABLE_1.get(end, (f"T = {said.get('steps', 2)}", {}))
     given = {**row, **said}
     parts = given.pop("parts", "")
-    weights = {name: value for letter, (name, value) in zip("pfr", WEIGHTS.items(), strict=True) if letter in parts}
+    weights: dict[str, Any] = {
+        name: value for letter, (name, value) in zip("pfr", WEIGHTS.items(), strict=True) if letter in parts
+    }
 
     def objective(images: Images) -> Adversarial:
         return Adversarial(**given, **weights, eye=Eye(eye) if "f" in parts else None)
