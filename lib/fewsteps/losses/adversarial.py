@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ def feature_difference(features: Features, first: Tensor, second: Tensor) -> Ten
     with torch.no_grad():
         wanted = features((first + 1) / 2)
     found = features((second + 1) / 2)
-    apart = [(a.float() - b.float()).abs().flatten(1).mean(1) for a, b in zip(wanted, found, strict=True)]
+    apart = [(a.to(second) - b.to(second)).abs().flatten(1).mean(1) for a, b in zip(wanted, found, strict=True)]
     return torch.stack(apart).mean(0)
 
 
@@ -185,7 +185,7 @@ class Adversarial:
     """
 
     steps: int = 2
-    schedule: Literal["common", "special"] = "special"
+    schedule: str = "special"
     semantic: str = "first"
     pixels: float = 0.0
     features: float = 0.0

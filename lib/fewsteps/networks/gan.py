@@ -161,7 +161,7 @@ class Discriminator(nn.Module):
             )
         h = self.trunk(torch.cat((x_s, x_t), dim=1), self.embed(times, None))
         h = F.leaky_relu(self.last(torch.cat((h, group_spread(h)), dim=1)), SLOPE)
-        return self.outward(h.mean((2, 3)))[:, 0]
+        return self.outward(h.sum((2, 3)))[:, 0]
 
 
 class SemanticEncoder(nn.Module):
@@ -234,7 +234,7 @@ class SemanticEncoder(nn.Module):
             raise ShapeError(f"images must have the shape (B, {', '.join(map(str, wanted))}), not {_s(images)}.")
         z = unit(self.outward(F.leaky_relu(self.trunk(images, None), SLOPE).flatten(1)))
         if self.training:
-            self._track(z.detach().float())
+            self._track(z.detach().to(self.centre))
         return z
 
     @torch.no_grad()
@@ -453,7 +453,7 @@ def unit(z: Tensor) -> Tensor:
     -----
     Source: BASE-DDGAN.
     """
-    return z * (z.float().square().mean(1, keepdim=True) + 1e-8).rsqrt().to(z.dtype)
+    return z * (_wide(z).square().mean(1, keepdim=True) + 1e-8).rsqrt().to(z.dtype)
 
 
 def group_spread(h: Tensor) -> Tensor:
@@ -475,9 +475,14 @@ def group_spread(h: Tensor) -> Tensor:
     """
     if len(h) % PER_GROUP:
         raise ShapeError(f"a discriminator compares {PER_GROUP} images: a batch must be a multiple, not {len(h)}.")
-    grouped = h.float().unflatten(0, (PER_GROUP, -1))
+    grouped = _wide(h).unflatten(0, (PER_GROUP, -1))
     spread = (grouped.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
     return spread.to(h.dtype).repeat(PER_GROUP)[:, None, None, None].expand(-1, 1, *h.shape[-2:])
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Squares are summed in single precision at least."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _s(x: Tensor) -> str:

@@ -213,7 +213,7 @@ def progressive_lengths(
     return [n for n in range(steps + 1, math.ceil((steps + 1) / crossing) + 1) if math.floor(crossing * n) == steps]
 
 
-def stepped(steps: int, kind: Literal["common", "special"]) -> Discrete:
+def stepped(steps: int, kind: str) -> Discrete:
     """The two schedules that denoising diffusion GANs are trained on.
 
     Parameters
