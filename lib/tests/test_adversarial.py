@@ -368,7 +368,7 @@ class TestSampler:
     @pytest.mark.parametrize("kind", ["common", "special"])
     @pytest.mark.parametrize("steps", [2, 4])
     def test_exact_draws_give_the_law_of_the_data(self, kind, steps):
-        """Whatever the schedule and however few the steps: here without sampling error, by impulse response."""
+        """BASE-DDGAN: whatever the schedule and however few the steps; without sampling error, by impulse response."""
         process = schedules.stepped(steps, kind)
         v = torch.tensor([[0.01, 0.3], [1.0, 4.0]], dtype=torch.float64)
         model = denoisers.Gaussian(process, v, 0.2)

@@ -68,6 +68,7 @@ class TestWays:
         assert semantics.roughness(torch.stack((back, 0 * back))).tolist() == [math.inf, 1]
 
     def test_how_monotone_known_ways_are(self):
+        """PD-7: what is taken back counts against a way."""
         ways = torch.tensor([[0.0, 0.2, 0.9, 1.0], [1, 0, -1, -1], [0, 1, 0, 1], [0, 1, 1, 0], [2, 2, 2, 2]])
         torch.testing.assert_close(semantics.monotone(ways), torch.tensor([1, 1, 1 / 3, 0, 1]))
 
@@ -124,6 +125,7 @@ class TestInputs:
     """PD-2: what decides an image."""
 
     def test_images_come_from_their_inputs_alone(self):
+        """PD-2."""
         made = model()
         inputs = adversarial.drawn(made, 5, samplers.white_noise(0))
         whole = adversarial.generate(made, inputs)
@@ -189,6 +191,7 @@ class TestDirections:
         assert float(found.vector.norm()) == pytest.approx(1)
 
     def test_against_scikit_learn(self):
+        """PD-7: the same logistic regression, by somebody else's code."""
         from sklearn.linear_model import LogisticRegression
 
         z, decay = drawn(400, 5), 1e-2
