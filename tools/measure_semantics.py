@@ -134,8 +134,8 @@ def baselines(name: str, images: Tensor, classifier: Classifier) -> list[dict[st
         {"called": "pixels", **asdict(semantics.smoothness(semantics.pixels_between(first, second, STEPS), classifier))}
     ]
     if DENOISERS.get(name) in checkpoints.names():
-        noises = [samplers.white_noise(seed)(tuple(first.shape)) for seed in (0, 1)]
-        ways = semantics.ddim_between(trained.load(DENOISERS[name]), *noises, STEPS)
+        here, there = (samplers.white_noise(seed)(tuple(first.shape)) for seed in (0, 1))
+        ways = semantics.ddim_between(trained.load(DENOISERS[name]), here, there, STEPS)
         said.append({"called": "DDIM, 50 steps", **asdict(semantics.smoothness(ways, classifier))})
     return said
 

@@ -196,7 +196,7 @@ class Adversarial:
     span: int = 400_000
     r1: float = 0.05
     interval: int = 15
-    critic: float = 0.8
+    critic: float = 1.0
     betas: tuple[float, float] = (0.5, 0.9)
 
     def __post_init__(self) -> None:
