@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fewsteps import checkpoints, data, denoisers, samplers, schedules, theory, trained
+from fewsteps.cli import main
 from fewsteps.errors import CheckpointError, ParameterError, ShapeError, TrainingError
 from fewsteps.experiments import adversarial, gates
 from fewsteps.experiments.sampling import Plan, sample
@@ -492,6 +493,12 @@ class TestTraining:
         assert all(math.isfinite(value) for value in line.values())
         generator = sum(line[name] for name in ("adversarial", "pixels", "features", "preserve"))
         assert line["step"] == 4 and generator > 0
+
+    def test_grids_of_samples_lie_beside_the_checkpoint(self, tmp_path):
+        """A GAN's losses do not say whether it works."""
+        command = ["train", "digits-ddgan2", "--steps", "2", "--batch", "8", "--device", "cpu", "--out", str(tmp_path)]
+        assert main(command) == 0
+        assert [path.name for path in (tmp_path / "grids").iterdir()] == ["0000002.png"]
 
     def test_the_penalty_acts_every_interval_and_is_not_rescaled(self, tmp_path, images):
         """BASE-DDGAN."""

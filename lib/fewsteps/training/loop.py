@@ -56,6 +56,7 @@ def train(
     start: Path | None = None,
     images: Images | None = None,
     say: Callable[[Progress], None] | None = None,
+    kept: Callable[[int], None] | None = None,
 ) -> Path:
     """Train a network, or go on with one.
 
@@ -89,6 +90,8 @@ def train(
         Instead of loading the recipe's data set; pixels, for a network in latents too.
     say : callable, optional
         Gets a `Progress` about once a second.
+    kept : callable, optional
+        Gets the step after every checkpoint that was written, to look at it.
 
     Returns
     -------
@@ -113,13 +116,20 @@ def train(
         images = load(recipe.data, "train", recipe.size) if images is None else images
         if recipe.latent:
             images = latents(images, recipe.latent, flip=recipe.flip, folder=checkpoints.home(recipe.latent, folder))
-        kind = AdversarialRun if recipe.network["kind"] == "ddgan" else Run
-        run = kind(recipe, folder, images, team, compiled=compiled, half=half, changed=changed, start=start)
+        run = begun(recipe, folder, images, team, compiled=compiled, half=half, changed=changed, start=start)
+        run.kept = kept
         return run.until(limit, last, interval, say)
+
+
+def begun(recipe: Recipe, folder: Path, images: Images, team: Team, **given: Any) -> Run:
+    """A run of the kind that a recipe's network asks for; arguments as for :class:`Run`."""
+    return (AdversarialRun if recipe.network["kind"] == "ddgan" else Run)(recipe, folder, images, team, **given)
 
 
 class Run:
     """One process's part of a training run."""
+
+    kept: Callable[[int], None] | None = None
 
     raw = ""
     """How the names of weights begin that are not averaged."""
@@ -286,6 +296,8 @@ class Run:
             position = self.position
             line = {"step": position.step, "seconds": round(position.seconds, 1), "loss": round(position.loss, 5)}
             log.write(json.dumps(line | self._noted()) + "\n")
+        if self.kept is not None:
+            self.kept(position.step)
 
     def said(self) -> dict[str, Any]:
         """What a run that goes on must agree with."""
