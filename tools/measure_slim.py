@@ -19,8 +19,9 @@ import torch
 from fewsteps import checkpoints, data, results
 from fewsteps.errors import ParameterError
 from fewsteps.experiments import choosing, gates, slim
-from fewsteps.experiments.grids import DDIM_STEPS, FEW, LITE, SEEDS, SLIM, TEACHER
+from fewsteps.experiments.grids import DDIM_STEPS, FEW, SEEDS
 from fewsteps.experiments.sampling import Plan, draw, sample
+from fewsteps.experiments.slim import LITE, SLIM, TEACHER
 from fewsteps.files import write_atomic
 from fewsteps.trained import Trained
 

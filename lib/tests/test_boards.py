@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fewsteps import errors, results
-from fewsteps.experiments import boards
+from fewsteps.experiments import boards, grids, tdas
 
 
 def row(method, nfe, seed, value, half=0.3):
@@ -155,3 +155,15 @@ def test_a_comparison_in_words(table):
     ]
     [said] = boards.sentences(name, "filter", {"none": "no filter", "other": "another"})
     assert said == "At 20 calls its distance is 0.0033 times that of no filter, not apart from that of another."
+
+
+def test_a_grid_of_gains_and_radii_is_read_in_the_papers_order(table):
+    """TDAS-11, Figs 10 and 11: rows are gains, columns radii, over no filter; a missing point is named."""
+    points = [(i, j, lam, r) for i, lam in enumerate(grids.GAINS) for j, r in enumerate(grids.RADII)]
+    rows = [row(grids.pair(lam, r), 20, s, 1.0 + i + 0.1 * j) for i, j, lam, r in points for s in range(2)]
+    rows += [row(grids.NONE, 20, s, 2.0) for s in range(2)]
+    found = tdas.measured_sensitivity(table(rows[::-1]))
+    assert found.shape == (7, 7)
+    assert float(found[0, 0]) == pytest.approx(0.5) and float(found[2, 5]) == pytest.approx(1.75)
+    with pytest.raises(errors.DataError, match=r"has no row of λ 0.4, 0.3; r 0.3, 0.2"):
+        tdas.measured_sensitivity(table([one for one in rows if not one["method"].endswith("λ 0.4, 0.3; r 0.3, 0.2")]))

@@ -337,15 +337,22 @@ def test_half_precision_is_close():
     assert 0 < float((one - other).abs().mean()) < 0.02
 
 
-def test_grids_judge_everything_alike():
-    """PDS-9: the same budgets, seeds and counts for every method; unknown tables are listed."""
-    made = [cell for cell in grids.grid("scoreboard-mnist") if cell.plan.nfe in grids.NFE]
+@pytest.mark.parametrize("name", ["scoreboard-digits", "scoreboard-mnist", "scoreboard-cifar10"])
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_grids_judge_everything_alike(name, profile):
+    """PDS-9: at one budget the same seeds and counts for every method, and at all of them what claims are judged by."""
     by = {}
-    for cell in made:
-        by.setdefault(cell.method, set()).add((cell.plan.nfe, cell.plan.seed, cell.plan.count))
-    assert len(by) == len(grids.SCOREBOARD)
-    assert len({frozenset(settings) for settings in by.values()}) == 1
-    assert all(cell.plan.seed < choosing.CHOICE_SEED for cell in made)
+    for cell in grids.grid(name, profile):
+        by.setdefault(cell.plan.nfe, {}).setdefault(cell.method, []).append((cell.plan.seed, cell.plan.count))
+        assert cell.plan.seed < choosing.CHOICE_SEED
+    for nfe in grids.NFE:
+        assert by[nfe].keys() >= grids.JUDGED.keys()
+        assert len({tuple(sorted(settings)) for settings in by[nfe].values()}) == 1
+        assert by[nfe].keys() == grids.SCOREBOARD.keys() or profile == "cpu"
+    assert by[100].keys() == grids.LONG_RUNS.keys()
+
+
+def test_a_table_that_is_unknown_is_refused():
     with pytest.raises(ParameterError, match="scoreboard-mnist"):
         grids.grid("table")
 

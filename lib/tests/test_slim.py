@@ -16,6 +16,7 @@ from fewsteps.losses.distillation import FLOOR
 from fewsteps.networks import Student, UNet, WaveletDown, WaveletUp, build
 from fewsteps.networks.wavelet import Gate
 from fewsteps.training import RECIPES, train
+from fewsteps.training.family import Once, together
 from fewsteps.training.recipes import slim
 from fewsteps.training.teacher import Teacher
 from fewsteps.transforms import haar_dwt2
@@ -287,6 +288,35 @@ class TestTraining:
         assert cards[0]["parameters"] == sum(p.numel() for p in model.network.parameters())
         _, weights = checkpoints.load("digits-wsf", tmp_path / "whole")
         assert not [name for name in weights if "align" in name]
+
+    def test_together_is_each_by_itself_and_the_teacher_answers_once(self, tmp_path):
+        """SD-9: the same weights as from separate trainings, in one phase or two; and either goes on from the other."""
+        made = [slim(RECIPES["digits"], {"width": 8}, parts) for parts in ("", "s", "wsf")]
+        images = load("digits", "train", 8)
+        together(made, tmp_path / "both", steps=2, images=images, half=False)
+        heard = []
+        together(made, tmp_path / "both", steps=4, images=images, half=False, say=lambda *said: heard.append(said))
+        for one in made:
+            train(one, tmp_path / one.name, steps=4, images=images, half=False)
+            alone = checkpoints.card(one.name, tmp_path / one.name)
+            beside = checkpoints.card(one.name, tmp_path / "both" / one.name)
+            assert alone["weights"] == beside["weights"]
+            assert beside["training"]["steps"] == 4 and beside["training"]["minutes"] >= 0
+        assert heard[-1][0] == 4 and heard[-1][1].keys() == {one.name for one in made}
+        train(made[2], tmp_path / "both" / made[2].name, steps=5, images=images, half=False)
+        together(made, tmp_path / "both", steps=5, images=images, half=False)  # one is there already
+        steps = [checkpoints.card(one.name, tmp_path / "both" / one.name)["training"]["steps"] for one in made]
+        assert steps == [5, 5, 5]
+        with pytest.raises(ParameterError, match="one data set"):
+            together([made[0], RECIPES["mnist"]], tmp_path, steps=1, images=images)
+
+    def test_an_answer_is_given_again_to_the_same_question_alone(self):
+        once = Once(lambda x, times: x + times)
+        x, times = torch.ones(2), torch.zeros(2)
+        first = once(x, times)
+        assert once(x.clone(), times) is first and once.asked == 1
+        x += 1  # in place: another question, although the same tensor
+        assert torch.equal(once(x, times), x) and once.asked == 2
 
     def test_columns_of_the_ablation_differ_in_what_they_say(self):
         """SD-9, Table 5."""

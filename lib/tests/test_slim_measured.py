@@ -7,6 +7,7 @@ from torch import nn
 from fewsteps import checkpoints, transforms
 from fewsteps.errors import ParameterError
 from fewsteps.experiments import grids, slim
+from fewsteps.experiments.boards import Entry
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import build
 from fewsteps.trained import Trained
@@ -121,6 +122,24 @@ def test_what_was_measured_is_read_in_order(monkeypatch):
     monkeypatch.setattr(slim.results, "read", lambda name: {"rows": rows})
     assert list(slim.measured()) == ["teacher", "Lite", "gates"]
     assert slim.spread([0.5]) == "0.5" and slim.spread([0.4, 0.5, 0.6]) == "0.5 ± 0.1"
+
+
+def test_the_table_in_words(monkeypatch):
+    """SD-8, SD-9: ratios by hand, who is apart, and to whom the slim network is nearer."""
+    said = {
+        "teacher": (1.0, 200),
+        "Lite": (3.0, 200),
+        "gates": (2.9, 200),
+        slim.SLIM: (1.8, 200),
+        slim.FEWER: (0.9, 21),
+    }
+    made = [Entry(name, nfe, nfe, v, v - 0.1, v + 0.1, 0.1, 3, 1000) for name, (v, nfe) in said.items()]
+    monkeypatch.setattr(slim.boards, "read", lambda table: made)
+    words = slim.sentences("cifar10")
+    assert words[0] == "gates: 0.97 times Lite's distance, not apart."
+    assert words[1] == "gates, spatial, frequency: 0.60 times Lite's distance, apart."
+    assert "1.80 times the teacher's and 0.60 times Lite's, nearer to the teacher's" in words[2]
+    assert "21 of its own: 0.50 times the slim network's distance, apart." in words[3]
 
 
 def test_the_tables_hold_what_has_been_trained(monkeypatch):

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewsteps import checkpoints, results, samplers, spectra, trained, transforms
 from fewsteps.errors import ParameterError
+from fewsteps.experiments import boards
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import WaveletDown, WaveletUp
 from fewsteps.networks.wavelet import Gate
@@ -23,6 +24,8 @@ from fewsteps.parameters import integer
 from fewsteps.schedules import VE
 from fewsteps.trained import Trained
 
+TEACHER, LITE, SLIM = "teacher", "Lite", "gates, spatial, frequency"
+FEWER = "teacher, as many multiply-adds"
 BANDS = ("LL", "LH", "HL", "HH")
 COLUMNS = {
     "Lite": "lite",
@@ -335,6 +338,52 @@ def measured() -> dict[str, dict[str, Any]]:
     """
     rows = {row["called"]: row for row in results.read("slim")["rows"]}
     return {called: rows[called] for called in ("teacher", *COLUMNS) if called in rows}
+
+
+def sentences(teacher: str) -> list[str]:
+    """What the table of a teacher and its slim networks says, in words.
+
+    Parameters
+    ----------
+    teacher : str
+        Of a table ``slim-TEACHER`` in data/results.
+
+    Returns
+    -------
+    list of str
+        As in "gates: 0.93 times Lite's distance, apart." and, of the slim network, to whose distance its own is nearer.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+
+    Notes
+    -----
+    Source: SD-8, SD-9.
+    """
+    entries = boards.read(f"slim-{teacher}")
+    by = {entry.method: entry for entry in entries}
+    said = []
+    for called in COLUMNS:
+        if called != LITE and called in by and LITE in by:
+            words = "apart" if boards.apart(by[called], by[LITE]) else "not apart"
+            said.append(f"{called}: {by[called].value / by[LITE].value:.2f} times Lite's distance, {words}.")
+    if SLIM in by and LITE in by:
+        own, lite, large = (by[called].value for called in (SLIM, LITE, TEACHER))
+        nearer = "the teacher's" if abs(own - large) < abs(own - lite) else "Lite's"
+        said.append(
+            f"The slim network's distance is {own / large:.2f} times the teacher's and {own / lite:.2f} times Lite's, "
+            f"nearer to {nearer}."
+        )
+    if SLIM in by and FEWER in by:
+        fewer, own = by[FEWER], by[SLIM]
+        words = "apart" if boards.apart(fewer, own) else "not apart"
+        said.append(
+            f"The teacher, given the multiply-adds that the slim network takes for {own.nfe} steps, which are "
+            f"{fewer.nfe} of its own: {fewer.value / own.value:.2f} times the slim network's distance, {words}."
+        )
+    return said
 
 
 def spread(values: Sequence[float]) -> str:

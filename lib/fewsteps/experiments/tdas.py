@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fewsteps import checkpoints, filters, networks, samplers, spectra, trained
 from fewsteps.denoisers import Gaussian
-from fewsteps.errors import ParameterError
-from fewsteps.experiments import filtering, pixels
+from fewsteps.errors import DataError, ParameterError
+from fewsteps.experiments import boards, filtering, grids, pixels
 from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.filters import IDENTITY, Filter, Zones
 from fewsteps.schedules import VE, geometric
@@ -167,6 +167,36 @@ PLACED: dict[str, dict[str, Any]] = {
     "injected noise alone": {"where": ("predictor", "corrector")},
     "start alone": {"where": ("prior",)},
 }
+
+
+def measured_sensitivity(table: str, metric: str = "FD") -> Float[Tensor, "gains radii"]:
+    """Distance with a filter over that without, on a trained network, from a table of `grids.sensitivity`.
+
+    Parameters
+    ----------
+    table : str
+        In data/results.
+    metric : str
+
+    Returns
+    -------
+    Tensor, shape (7, 7)
+        Rows are pairs of gains and columns pairs of radii, as TDAS prints them (`grids.GAINS`, `grids.RADII`).
+
+    Raises
+    ------
+    DataError
+        If the table is not there, or a point of the grid is missing.
+
+    Notes
+    -----
+    Source: TDAS-11, Figs 10 and 11.
+    """
+    value = {entry.method: entry.value for entry in boards.read(table, metric)}
+    wanted = [[grids.pair(lam, r) for r in grids.RADII] for lam in grids.GAINS]
+    if missing := {grids.NONE, *(name for row in wanted for name in row)} - value.keys():
+        raise DataError(f"{table} has no row of {', '.join(sorted(missing))}: fewsteps sweep {table} makes them.")
+    return torch.tensor([[value[name] for name in row] for row in wanted]) / value[grids.NONE]
 
 
 def ablation(data: RingData, mask: Tensor, steps: int, key: str = "pc") -> dict[str, float]:

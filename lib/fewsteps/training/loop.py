@@ -200,7 +200,7 @@ class Run:
                 spoken = now
                 total, count = torch.zeros_like(total), 0
             if (due or over) and position.step:
-                self._store()
+                self.store()
                 saved = time.monotonic()
             if over:
                 return self.folder / f"{self.recipe.name}.json"
@@ -284,7 +284,8 @@ class Run:
                 )
             )
 
-    def _store(self) -> None:
+    def store(self) -> None:
+        """Write state, checkpoint and a line of the log, or raise if the weights are not finite."""
         # The loss is from before the step; what the step made of the weights is looked at here, before it is kept.
         if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
             raise TrainingError(self._diverged(self.position))

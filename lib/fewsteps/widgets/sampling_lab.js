@@ -4,18 +4,11 @@ import { kernelRun } from "./kernel.js";
 import { choice, element, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
 import { startNetwork } from "./network.js";
 import { WALKS, callsFor, karras, twins, walk, zoneGains } from "./sampling.js";
+import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
 const DECIDE = ["sampler", "steps", "lam", "r", "seed", "label"]; // what a run depends on; how it is shown does not matter
 const TRAITS = [...DECIDE, "view"];
-const GAP = 2; // pixels between two images
-const NARROW = 520; // screen pixels below which a row of eight becomes two of four
 const END = Math.SQRT1_2; // the highest frequency of an image, in cycles per pixel
-
-/** Where the files of this book are, or null: a notebook in JupyterLab is no page of a book, and has a kernel. */
-function ownFiles() {
-  const root = document.documentElement.dataset.content_root;
-  return root === undefined ? null : new URL("_static/", new URL(root, document.baseURI));
-}
 
 /** The noise level of every network call of a run. */
 export function levelsByCall(name, levels) {
@@ -74,16 +67,8 @@ function render({ model, el }) {
     element("div", { class: "fs-plots" }, levelsPlot.node, gainPlot.node),
   );
   el.append(root);
-  let columns = rows;
-  const fit = new ResizeObserver(([{ contentRect }]) => {
-    const wanted = contentRect.width < NARROW ? rows / 2 : rows;
-    if (wanted === columns) return;
-    columns = wanted;
-    on.paint();
-  });
-  fit.observe(root);
+  const fitting = columnsThatFit(on, root, rows);
   on.onLeave(() => {
-    fit.disconnect();
     running?.end();
     network?.end();
   });
@@ -171,7 +156,10 @@ function render({ model, el }) {
     const { i, nfe, level, seconds } = held;
     const calls = callsFor(sampler, steps);
     const prediction = model.get("view") === "mean" && held.mean;
-    for (const strip of strips) paintRow(strip, prediction ? held.mean : held.x, prediction ? 0 : level);
+    const [values, noise] = prediction ? [held.mean, 0] : [held.x, level];
+    for (const { canvas, row } of strips) {
+      paintImages(canvas, values, { count: rows, columns: fitting.columns, channels, size, level: noise, first: row * rows });
+    }
     const what = i === 0 ? "the start" : i === steps ? "the finished images" : `${prediction ? "the prediction" : "the state"} after step ${i} of ${steps}`;
     caption(strips[0], `noise z, as it is drawn; here ${what}.`);
     const where = WALKS[sampler].injects ? "start and all injected noise" : "the start alone, as this sampler injects no noise";
@@ -205,26 +193,6 @@ function render({ model, el }) {
   function caption({ title, canvas, words }, text) {
     words.replaceChildren(element("strong", { text: title }), `: ${text}`);
     canvas.setAttribute("aria-label", `${title}: ${text}`);
-  }
-
-  /** Images side by side. At level 0 they are what they are; noise is shrunk until three standard deviations fit. */
-  function paintRow({ canvas, row }, values, level) {
-    const [width, height] = [columns, rows / columns].map((count) => count * (size + GAP) - GAP);
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d");
-    const pixels = context.createImageData(width, height);
-    for (let k = 0; k < rows; k++) {
-      const corner = (size + GAP) * (Math.floor(k / columns) * width + (k % columns));
-      for (let p = 0; p < size * size; p++) {
-        const to = 4 * (corner + Math.floor(p / size) * width + (p % size));
-        for (let c = 0; c < 3; c++) {
-          const v = values[((row * rows + k) * channels + (c % channels)) * size * size + p];
-          pixels.data[to + c] = 255 * (0.5 + (v - 0.5) / (1 + 6 * level)); // clamped and rounded by the array
-        }
-        pixels.data[to + 3] = 255;
-      }
-    }
-    context.putImageData(pixels, 0, 0);
   }
 
   on.paint();

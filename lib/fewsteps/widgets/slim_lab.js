@@ -4,13 +4,12 @@ import { kernelRun } from "./kernel.js";
 import { choice, element, gaussians, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
 import { startNetwork } from "./network.js";
 import { karras, ringPower, walk } from "./sampling.js";
+import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
 const RUN = ["steps", "seed", "label"]; // what a run depends on; the gates were measured before
 const SHOWN = [...RUN, "layer", "noise"];
 const BAND_NAMES = ["LL, the mean", "LH", "HL", "HH"];
 const LINES = ["fs-a", "fs-b", "fs-c", "fs-d"];
-const SPACE = 2; // pixels between two images
-const SLIM_NARROW = 520; // screen pixels below which a row of eight becomes two of four
 
 /** The row of a table of rising or falling `times` that is nearest to `at`, by ratio. */
 export function nearest(times, at) {
@@ -26,8 +25,7 @@ function render({ model, el }) {
   const [channels, size] = shape;
   const root = element("div", { class: "fs-lab", "data-lab": "slim" });
   const on = stage(model, root, SHOWN, draw);
-  const content = document.documentElement.dataset.content_root;
-  const home = content === undefined ? null : new URL("_static/", new URL(content, document.baseURI));
+  const home = ownFiles();
   const megabytes = Math.round((networks.reduce((sum, { bytes }) => sum + bytes, 0) + runtime) / 1e6);
   const measured = Object.values(layers).flatMap(({ times }) => times);
   const [least, most] = [Math.min(...measured), Math.max(...measured)];
@@ -85,16 +83,8 @@ function render({ model, el }) {
     element("div", { class: "fs-plots" }, gatePlot.node),
   );
   el.append(root);
-  let columns = count;
-  const fit = new ResizeObserver(([{ contentRect }]) => {
-    const wanted = contentRect.width < SLIM_NARROW ? count / 2 : count;
-    if (wanted === columns) return;
-    columns = wanted;
-    on.paint();
-  });
-  fit.observe(root);
+  const fitting = columnsThatFit(on, root, count);
   on.onLeave(() => {
-    fit.disconnect();
     running?.end();
     for (const network of started ?? []) network.end();
   });
@@ -202,7 +192,7 @@ function render({ model, el }) {
     const { i, level, x, ms } = held;
     const times = ms.map((values) => (values.length ? middle(values) : null));
     strips.forEach(({ called, canvas, words }, k) => {
-      paintImages(canvas, x[k], level);
+      paintImages(canvas, x[k], { count, columns: fitting.columns, channels, size, level });
       const { macs, parameters } = networks[k];
       const cost = `${readable(parameters / 1e6)} million parameters${macs ? `, ${readable(macs / 1e6, 3)} million multiply-adds an image` : ""}`;
       const text = `${cost}${times[k] === null ? "" : `; ${readable(times[k] / count, 3)} ms per image and call here`}.`;
@@ -242,26 +232,6 @@ function render({ model, el }) {
     }[phase];
     summary.say(`DDIM, ${now.steps} steps and as many network calls. ${status} Gates of ${model.get("layer")} at σ = ${readable(noise)}: ${read.join(", ")} (spread over images).`);
     Object.assign(root.dataset, { phase, step: i });
-  }
-
-  /** Images side by side. At level 0 they are what they are; noise is shrunk until three standard deviations fit. */
-  function paintImages(canvas, values, level) {
-    const [width, height] = [columns, count / columns].map((n) => n * (size + SPACE) - SPACE);
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d");
-    const pixels = context.createImageData(width, height);
-    for (let k = 0; k < count; k++) {
-      const corner = (size + SPACE) * (Math.floor(k / columns) * width + (k % columns));
-      for (let p = 0; p < size * size; p++) {
-        const to = 4 * (corner + Math.floor(p / size) * width + (p % size));
-        for (let c = 0; c < 3; c++) {
-          const v = values[(k * channels + (c % channels)) * size * size + p];
-          pixels.data[to + c] = 255 * (0.5 + (v - 0.5) / (1 + 6 * level)); // clamped and rounded by the array
-        }
-        pixels.data[to + 3] = 255;
-      }
-    }
-    context.putImageData(pixels, 0, 0);
   }
 
   on.paint();
