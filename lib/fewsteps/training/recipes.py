@@ -461,7 +461,7 @@ def prior_of(made: Recipe) -> Recipe:
         made,
         name=f"{made.name}-prior",
         title=f"Diffusion model of the semantic vectors of {made.name}",
-        network={"kind": "prior", "channels": made.network["latent"]},
+        network={"kind": "prior", "channels": made.network["latent"], "size": 1},
         objective=edm,
         batch=256,
         rate=1e-3,
