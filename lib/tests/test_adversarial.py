@@ -53,6 +53,7 @@ class TestNetworks:
     """PD-3: generator, time-conditioned discriminator and semantic encoder; BASE-DDGAN."""
 
     def test_the_gradient_reaches_every_parameter(self):
+        """PD-3."""
         network, x = small(), drawn(4, 1, 8, 8)
         times = torch.tensor([0.0, 0.1, 0.5, 1.0], dtype=torch.float64)
         said = network.generator(x, times, network.encoder(x))
@@ -482,6 +483,7 @@ class TestTraining:
         assert not same(weights(run), weights(tmp_path))
 
     def test_the_card_and_the_log_say_everything(self, run):
+        """PD-4: the weights that the paper does not give are on the card."""
         card = checkpoints.card("digits-progddgan", run)
         said = card["predicts"]
         assert (said["kind"], said["steps"], said["schedule"], said["semantic"]) == ("ddgan", 2, "special", "first")
@@ -604,6 +606,7 @@ class TestSampling:
     plan = Plan("digits-progddgan", "ddgan", nfe=2, count=6)
 
     def test_calls_of_the_prior_are_counted(self, run):
+        """PD-6."""
         few, more = sample(self.plan, run), sample(replace(self.plan, nfe=7), run)
         assert (few.nfe, more.nfe) == (2, 7)
         assert few.images.shape == (6, 1, 8, 8) and 0 <= float(few.images.min()) <= float(few.images.max()) <= 1
