@@ -198,7 +198,8 @@ class TestLosses:
         for place in range(x_s.numel()):
             moved = torch.zeros(x_s.numel(), dtype=torch.float64)
             moved[place] = step
-            apart = [float(critic(x_s + sign * moved.reshape(x_s.shape), x_t, times).sum()) for sign in (1, -1)]
+            sides = (critic(x_s + sign * moved.reshape(x_s.shape), x_t, times).sum() for sign in (1, -1))
+            apart = [float(side.detach()) for side in sides]
             slopes.view(-1)[place] = (apart[0] - apart[1]) / (2 * step)
         torch.testing.assert_close(found, slopes.square().flatten(1).sum(1), rtol=1e-5, atol=1e-9)
         found.sum().backward()
