@@ -26,9 +26,9 @@ from fewsteps.experiments import evaluation, gates
 from fewsteps.experiments.images import write_grid
 from fewsteps.experiments.sampling import sample
 from fewsteps.files import write_atomic
-from fewsteps.networks import Autoencoder
+from fewsteps.networks import Autoencoder, LatentPrior
 from fewsteps.training import Progress, Recipe, recipe, train
-from fewsteps.training.loop import Run
+from fewsteps.training.loop import begun
 from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
@@ -39,7 +39,7 @@ PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
 def usage(made: Recipe, images: Images, folder: Path, steps: int) -> dict:
     """Time per step of the compiled loop, and the arithmetic in it as torch counts it."""
     with Team(None) as team:
-        run = Run(made, folder, images, team, compiled=None, half=True)
+        run = begun(made, folder, images, team, compiled=None, half=True)
         counter = FlopCounterMode(display=False)
         x0, cond = run.share_of(made.batch)
         with counter:
@@ -106,7 +106,11 @@ def main() -> int:
         write_grid(chosen.out / f"{made.name}.png", torch.cat((some, back)).cpu())
         print(f"mean absolute error of a pixel: {float((back - some).abs().mean()):.4f}")
         return 0
+    if isinstance(model.network, LatentPrior):
+        return 0  # its vectors are looked at with the generator that they are for
     plan = replace(gates.asked(checkpoints.card(made.name, folder)), count=chosen.count)
+    if model.predicts == "ddgan" and model.prior is None:
+        plan = replace(plan, nfe=model.steps.steps)  # Gaussian vectors, until there is a prior
     drawn = sample(plan, folder, device=device)
     write_grid(chosen.out / f"{made.name}.png", drawn.images)
     rows = evaluation.evaluate(plan, [drawn], [plan.seed], folder=folder)

@@ -21,7 +21,7 @@ else:
 
         Complex = Float = Inexact = _Plain
 
-__all__ = ["Complex", "Float", "Inexact", "require_finite", "require_image"]
+__all__ = ["Complex", "Float", "Inexact", "require_finite", "require_image", "require_vectors"]
 
 import torch
 from torch import Tensor
@@ -56,3 +56,19 @@ def require_finite(x: Tensor, name: str = "x") -> None:
     bad = int((~torch.isfinite(x)).sum())
     if bad:
         raise ShapeError(f"{name} holds {bad} NaN or infinite values out of {x.numel()}; clean the images first.")
+
+
+def require_vectors(name: str, z: object, count: int, width: int) -> Tensor:
+    """`z`, if it is a tensor with one vector of that width for each of `count` images.
+
+    Raises
+    ------
+    ShapeError
+        With one sentence that names the argument and the width.
+    """
+    if not isinstance(z, Tensor) or tuple(z.shape) != (count, width):
+        got = tuple(z.shape) if isinstance(z, Tensor) else z
+        raise ShapeError(
+            f"{name} must hold one vector of width {width} for every image, ({count}, {width}), not {got}."
+        )
+    return z

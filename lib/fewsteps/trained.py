@@ -6,7 +6,7 @@ variance preserving; `to_images` takes either back to [0, 1].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from fewsteps import checkpoints, networks
-from fewsteps.denoisers import Denoiser, FromEDM, FromEps, FromScore
+from fewsteps.denoisers import Denoiser, FromEDM, FromEps, FromGenerator, FromScore
 from fewsteps.denoisers.edm import clock
 from fewsteps.errors import CheckpointError, ParameterError
-from fewsteps.networks import Autoencoder
-from fewsteps.schedules import VE, Schedule, VPLinear
+from fewsteps.networks import DDGAN, Autoencoder, LatentPrior, SemanticEncoder
+from fewsteps.schedules import VE, Discrete, Schedule, VPLinear, stepped
 
 Network = nn.Module
 DECODED = 32  # latents at a time
@@ -40,6 +40,8 @@ class Trained:
     network: Network
     decoder: Autoencoder | None = None
     """What takes its samples to images, where it works in latents."""
+    prior: Trained | None = None
+    """The diffusion model of its semantic vectors, where it has an encoder and that model is there."""
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class Trained:
 
     @property
     def predicts(self) -> str:
-        """One of "edm", "eps", "score" and "class"."""
+        """One of "edm", "eps", "score", "ddgan", "class" and "autoencoder"."""
         return self.card["predicts"]["kind"]
 
     @property
@@ -59,8 +61,44 @@ class Trained:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of its samples: of images, or of latents."""
+        if isinstance(self.network, LatentPrior):
+            return self.network.channels, 1, 1
         size = self.card["data"]["size"] // (self.decoder.factor if self.decoder is not None else 1)
         return self.card["network"]["channels"], size, size
+
+    @property
+    def generator(self) -> DDGAN:
+        """The network of a denoising diffusion GAN.
+
+        Raises
+        ------
+        ParameterError
+            If it is none.
+        """
+        if not isinstance(self.network, DDGAN):
+            raise ParameterError(f"{self.name} draws nothing: it is no denoising diffusion GAN.")
+        return self.network
+
+    @property
+    def encoder(self) -> SemanticEncoder:
+        """The semantic encoder of a progressive GAN.
+
+        Raises
+        ------
+        ParameterError
+            If it has none.
+        """
+        encoder = self.generator.encoder
+        if encoder is None:
+            raise ParameterError(f"{self.name} has no semantic encoder: its latent vectors are noise alone.")
+        return encoder
+
+    @property
+    def steps(self) -> Discrete:
+        """The schedule of a denoising diffusion GAN, with as many steps as it was trained for."""
+        said = self.card["predicts"]
+        self.generator  # noqa: B018 - refuses others
+        return stepped(said["steps"], said["schedule"])
 
     def images(self, x: Tensor, schedule: Schedule) -> Tensor:
         """Samples under a schedule as images in [0, 1], decoded where they are latents."""
@@ -78,7 +116,7 @@ class Trained:
         schedule : Schedule, optional
             Any for a network under EDM's preconditioning (default VE(), the papers' noise levels); a variance
             preserving one for "eps" (default VPLinear()), a variance exploding one for "score" (default from the
-            first to the last level that it was trained on).
+            first to the last level that it was trained on); for "ddgan" its own alone.
 
         Raises
         ------
@@ -102,6 +140,14 @@ class Trained:
             if not isinstance(schedule, VE):
                 raise ParameterError(f"{self.name} predicts the score of a VE process: give a VE schedule.")
             return FromScore(self.network, schedule)
+        if self.predicts == "ddgan":
+            own = self.steps
+            if schedule is not None and not _same(schedule, own):
+                raise ParameterError(
+                    f"{self.name} was trained with T = {own.steps} steps of the {said['schedule']} schedule: T must be "
+                    f"{own.steps}, on that schedule, not {schedule.t_max:g}."
+                )
+            return FromGenerator(self.network, own, self.generator.latent, said["semantic"])
         raise ParameterError(f"{self.name} is a classifier or an autoencoder: it denoises nothing.")
 
 
@@ -129,16 +175,43 @@ def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | st
         raise CheckpointError(
             f"the weights of {name} do not fit the network of its card: restore both with git checkout."
         ) from error
-    decoder = None
+    made = Trained(card, network.to(device).eval().requires_grad_(False))
     if latent := card["data"].get("latent"):
-        coder = load(latent["name"], checkpoints.home(latent["name"], folder), device)
-        decoder = coder.network
-        if not isinstance(decoder, Autoencoder) or coder.card["weights"]["sha256"] != latent["sha256"]:
+        where = checkpoints.home(latent["name"], folder)
+        if checkpoints.card(latent["name"], where)["weights"]["sha256"] != latent["sha256"]:
             raise CheckpointError(
                 f"{name} works in latents of another {latent['name']} than the one that is there: restore both with "
                 "git checkout, or train it again."
             )
-    return Trained(card, network.to(device).eval().requires_grad_(False), decoder)
+        if isinstance(network, LatentPrior):
+            return made  # its vectors are no images: the generator asks for it
+        decoder = load(latent["name"], where, device).network
+        if not isinstance(decoder, Autoencoder):
+            raise CheckpointError(f"{name} works in latents, and {latent['name']} is no autoencoder.")
+        return replace(made, decoder=decoder)
+    if isinstance(network, DDGAN) and network.encoder is not None:
+        prior = f"{name}-prior"
+        if prior in checkpoints.names(where := checkpoints.home(prior, folder)):
+            return replace(made, prior=_prior(prior, made, where, device))
+    return made
+
+
+def _prior(name: str, made: Trained, folder: Path, device: torch.device | str) -> Trained:
+    """The prior of a generator's vectors, if it learned those of this very encoder."""
+    if checkpoints.card(name, folder)["data"].get("latent", {}).get("sha256") != made.card["weights"]["sha256"]:
+        raise CheckpointError(
+            f"encoder and generator of {made.name} are of another run than {name} was trained on: restore both with "
+            f"git checkout, or train {name} again."
+        )
+    # Not by load, which would look beside the prior for its encoder: that may be an older one of the same name.
+    card, weights = checkpoints.load(name, folder)
+    network = networks.build(card["network"])
+    network.load_state_dict(weights)
+    return Trained(card, network.to(device).eval().requires_grad_(False))
+
+
+def _same(schedule: Schedule, own: Discrete) -> bool:
+    return isinstance(schedule, Discrete) and torch.equal(schedule.alpha_bars, own.alpha_bars)
 
 
 def span(schedule: Schedule) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,10 +103,25 @@ def run_train(chosen: argparse.Namespace) -> int:
             changed=chosen.changed,
             start=chosen.start,
             say=say if first else None,
+            kept=_looked_at(made.name, folder) if first and made.network["kind"] == "ddgan" else None,
         )
     if first:
         print(f"The checkpoint is at {card.with_suffix('.safetensors')}; fewsteps sample {made.name} --folder {folder}")
     return 0
+
+
+def _looked_at(name: str, folder: Path) -> Callable[[int], None]:
+    """Writes a grid of samples beside every checkpoint: the losses of a GAN do not say whether it works."""
+    from fewsteps import trained
+    from fewsteps.experiments.images import write_grid
+    from fewsteps.experiments.sampling import Plan, draw
+
+    def look(step: int) -> None:
+        model = trained.load(name, folder)
+        plan = Plan(name, "ddgan", nfe=model.steps.steps, count=64)
+        write_grid(folder / "grids" / f"{step:07d}.png", draw(model, plan).images)
+
+    return look
 
 
 def run_sample(chosen: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ Adapters turn a network's output, whatever it predicts, into that mean; exact de
 """
 
 from fewsteps.denoisers.adapters import Clipped, FromEps, FromScore, FromV, FromX0
+from fewsteps.denoisers.adversarial import FromGenerator
 from fewsteps.denoisers.corrected import Corrected, matching_gain
 from fewsteps.denoisers.edm import FromEDM
 from fewsteps.denoisers.exact import Empirical, Gaussian, GaussianMixture
@@ -17,6 +18,7 @@ __all__ = [
     "Empirical",
     "FromEDM",
     "FromEps",
+    "FromGenerator",
     "FromScore",
     "FromV",
     "FromX0",

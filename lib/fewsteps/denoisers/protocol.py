@@ -36,6 +36,15 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
+class Drawing(Denoiser, Protocol):
+    """A denoiser whose draws take noise of another shape than the data's."""
+
+    def noise_shape(self, x: Tensor) -> tuple[int, ...]:
+        """Of the noise for a draw given `x`."""
+        ...
+
+
 class MeanOnly:
     """Denoisers that know the mean of x0 and no more: a draw is the mean."""
 

@@ -36,19 +36,26 @@ class Neighbours:
 
 def generators() -> list[str]:
     """The shipped networks that make images, those of photographs last."""
-    made = {name: checkpoints.card(name)["predicts"]["kind"] for name in checkpoints.names()}
-    names = [name for name, kind in made.items() if kind not in ("class", "autoencoder")]
-    return sorted(names, key=lambda name: (checkpoints.card(name)["network"]["channels"], name))
+    cards = {name: checkpoints.card(name) for name in checkpoints.names()}
+    others = ("class", "autoencoder")
+    names = [
+        name
+        for name, card in cards.items()
+        if card["predicts"]["kind"] not in others and card["network"]["kind"] != "prior"
+    ]
+    return sorted(names, key=lambda name: (cards[name]["network"]["channels"], name))
 
 
 def plan_for(name: str, count: int, nfe: int = 50, seed: int = 0) -> Plan:
     """How a network is sampled for show: all classes in turn where it knows any.
 
     Networks of NCSN's kind take what their card says of their own paper's sampler, and fewer moves per level where
-    `nfe` is below 50.
+    `nfe` is below 50. Denoising diffusion GANs take their few calls, whatever `nfe`.
     """
     card = checkpoints.card(name)
     plan = replace(gates.asked(card), count=count, seed=seed)
+    if card["predicts"]["kind"] == "ddgan":
+        return plan
     if card["predicts"]["kind"] != "score":
         return replace(plan, nfe=nfe)
     moves = max(1, math.floor(plan.named["per_level"] * min(1.0, nfe / 50)))

@@ -11,17 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from fewsteps.experiments.sampling import Plan
+from fewsteps.training.recipes import TABLE_1
 
+GANS = ("ddgan2", "progddgan")
 COUNT, COUNT_LANGEVIN = 1000, 256
+PRIOR_CALLS = 20
+"""Network calls that the prior of semantic vectors gets, counted with the generator's."""
 
 
 def asked(card: Mapping[str, Any]) -> Plan:
-    """How a network is judged: DPM-Solver++(2M) at 50 calls, or NCSN's own sampler with its hundreds.
+    """How a network is judged: DPM-Solver++(2M) at 50 calls, NCSN's own sampler with its hundreds, a GAN's few.
 
     Networks that know classes are told all of them in turn, as everywhere in the book. They were first judged without
     a class; that number stays on the card beside the other ("without_class").
     """
     labels = usual_labels(card)
+    if card["predicts"]["kind"] == "ddgan":
+        semantic = card["predicts"]["semantic"] != "never"
+        return Plan(card["name"], "ddgan", card["predicts"]["steps"] + PRIOR_CALLS * semantic, count=COUNT)
     if card["predicts"]["kind"] != "score":
         return Plan(card["name"], "dpmpp_2m", 50, "karras", count=COUNT, labels=labels)
     named = dict(card["sampling"])
@@ -81,6 +88,19 @@ GATES: dict[str, Gate] = {
     **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3)) for end in ("lite", "wsf")},
     **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("w", "s", "f", "ws", "sf", "wf")},
     **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("haar", "flat")},
+    # Denoising diffusion GANs, in two steps or four. The goal for the full model is 1.5 times DDIM-50's distance; its
+    # gate and the baselines' is what a bug or a collapse would miss, and that of Table 1's other rows, which are
+    # trained shortly, twice that.
+    "fashion-ddgan4": Gate(floors=30, as_real=0.7, classes=(0.02, 0.25)),
+    "fashion-ddgan2": Gate(floors=30, as_real=0.7, classes=(0.02, 0.25)),
+    "fashion-progddgan": Gate(floors=30, as_real=0.7, classes=(0.02, 0.25)),
+    **{
+        f"fashion-{end}": Gate(floors=60, classes=(0.02, 0.3), precision=0.3, recall=0.1)
+        for end in TABLE_1
+        if end not in ("ddgan2", "progddgan")
+    },
+    **{f"digits-{end}": Gate(floors=40, classes=(0.02, 0.3), precision=0.3, recall=0.1) for end in GANS},
+    **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3), precision=0.3, recall=0.1) for end in GANS},
 }
 
 
@@ -98,6 +118,8 @@ def failures(card: Mapping[str, Any]) -> list[str]:
         Of a checkpoint that makes images, with what :func:`fewsteps.experiments.evaluation.evaluate` returned as
         ``measured``.
     """
+    if card["network"]["kind"] == "prior":
+        return []  # it makes no images: its generator is judged with it
     gate, measured = GATES.get(card["name"]), card.get("measured", {})
     if gate is None:
         return ["it has no gate"]

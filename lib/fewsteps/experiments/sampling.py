@@ -22,8 +22,9 @@ from torch import Tensor
 from fewsteps import checkpoints, memory, samplers, schedules, trained
 from fewsteps.denoisers import Corrected, Denoiser, Guided
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.experiments import filtering, onestep, prediction
+from fewsteps.experiments import adversarial, filtering, onestep, prediction
 from fewsteps.experiments.prediction import Matching
+from fewsteps.networks import LatentPrior
 from fewsteps.parameters import integer, number
 from fewsteps.schedules import VE, Schedule, VPLinear
 from fewsteps.theory import RIVALS
@@ -38,6 +39,7 @@ SAMPLERS = RIVALS | {
     "ddpm_moves": Rival(
         "DDPM with Langevin moves", samplers.predictor_corrector, VPLinear, {"predictor": "ddpm"}, per_step=2
     ),
+    "ddgan": Rival("denoising diffusion GAN", samplers.ddgan, VPLinear),
 }
 FAR = 100.0  # a state this many times larger than noisy data can be is no sample any more
 USUAL = {
@@ -57,9 +59,10 @@ class Plan:
     sampler : str
         A key of `SAMPLERS`.
     nfe : int
-        Network calls per image; the sampler takes as many steps as they pay for.
+        Network calls per image; the sampler takes as many steps as they pay for. A denoising diffusion GAN takes its
+        T, and what is left goes to the prior of its semantic vectors; where nothing is left they are Gaussian.
     grid : {"karras", "geometric", "uniform"}
-        How the times are spaced.
+        How the times are spaced; a denoising diffusion GAN has its own.
     filt : dict, optional
         As :func:`fewsteps.experiments.filtering.build` takes it.
     labels : "any", "each" or int
@@ -265,6 +268,8 @@ def draw(model: Trained, plan: Plan, shard: int = 0, *, device: str = "cpu", bat
     ShapeError
         If it diverges.
     """
+    if "ddgan" in (model.predicts, plan.sampler):
+        return _drawn(model, plan, shard, device, batch)
     if plan.prediction == "as it is":
         return _draw(model, plan, shard, device, batch, None)
     return _draw(model, plan, shard, device, batch, matching(model, plan, device=device, batch=batch).gains)
@@ -343,6 +348,26 @@ def _draw(model: Trained, plan: Plan, shard: int, device: str, batch: int, gains
     return Drawn(model.images(end.x, schedule).float().cpu(), labels, end.nfe * each)
 
 
+def _drawn(model: Trained, plan: Plan, shard: int, device: str, batch: int) -> Drawn:
+    """As :func:`_draw`, of a denoising diffusion GAN."""
+    if model.predicts != "ddgan":
+        _schedule(model, replace(plan, sampler="ddim" if model.predicts != "score" else "langevin"))
+        raise ParameterError(f"the sampler ddgan draws x0 and {model.name} knows its mean: use ddpm, ddim or dpmpp_2m.")
+    if plan.sampler != "ddgan":
+        raise ParameterError(f"{model.name} draws x0 and does not know its mean: the sampler must be ddgan.")
+    if plan.start != "prior" or plan.prediction != "as it is" or plan.named:
+        raise ParameterError("ddgan takes no further parameters, no other start and no corrected predictions.")
+    _labels(model, plan, shard)
+    steps = model.steps.steps
+    calls = adversarial.prior_calls(model, plan.nfe)
+    noise = samplers.white_noise(plan.seed * 1_000_003 + shard, device)
+    filt = filtering.build(plan.filt, model.card["data"]["name"], model.shape[-1])
+    with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=plan.half):
+        inputs = adversarial.drawn(model, plan.count, noise, calls=calls)
+        images = adversarial.generate(model, inputs, batch=batch, filt=filt)
+    return Drawn(images.float().cpu(), None, steps + calls)
+
+
 def _watched(run: Iterator[samplers.Step], plan: Plan, schedule: Schedule, each: int) -> samplers.Step:
     """The last step, once it is known that no step ran away; the norms are looked at together, after the loop."""
     norms, end = [], None
@@ -378,6 +403,9 @@ def _usual(plan: Plan) -> str:
 
 
 def _schedule(model: Trained, plan: Plan) -> Schedule:
+    if isinstance(model.network, LatentPrior):
+        whole = model.name.removesuffix("-prior")
+        raise ParameterError(f"{model.name} makes semantic vectors and no images: sample {whole}, which asks for it.")
     if model.predicts in ("class", "autoencoder"):
         what = "a classifier" if model.predicts == "class" else "an autoencoder"
         raise ParameterError(f"{model.name} is {what}: it makes no images from noise.")

@@ -5,6 +5,14 @@ works in other units says so, and `predicts` is what the card of a checkpoint re
 `fewsteps.denoisers` can be chosen again.
 """
 
+from fewsteps.losses.adversarial import (
+    Adversarial,
+    discriminator_loss,
+    feature_difference,
+    generator_loss,
+    gradient_penalty,
+    semantic_share,
+)
 from fewsteps.losses.autoencoding import Autoencoding, perceptual_distance
 from fewsteps.losses.denoising import EDM, Eps, Objective, Poser, ScoreMatching
 from fewsteps.losses.distillation import Distillation, frequency_distance, frequency_weights, spatial_distance
@@ -13,6 +21,7 @@ from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_
 
 __all__ = [
     "EDM",
+    "Adversarial",
     "Autoencoding",
     "CrossEntropy",
     "Distillation",
@@ -20,12 +29,17 @@ __all__ = [
     "Objective",
     "Poser",
     "ScoreMatching",
+    "discriminator_loss",
+    "feature_difference",
     "frequency_distance",
     "frequency_weights",
+    "generator_loss",
     "geometric_levels",
+    "gradient_penalty",
     "level_overlap",
     "overlapping_levels",
     "perceptual_distance",
+    "semantic_share",
     "settling_eps",
     "spatial_distance",
 ]

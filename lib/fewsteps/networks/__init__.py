@@ -9,6 +9,7 @@ from torch import nn
 from fewsteps.errors import ParameterError
 from fewsteps.networks.autoencoder import Autoencoder
 from fewsteps.networks.classifier import Classifier
+from fewsteps.networks.gan import DDGAN, Discriminator, Generator, LatentPrior, SemanticEncoder
 from fewsteps.networks.ncsn import NCSN, NCSNv2
 from fewsteps.networks.signal import SignalNet
 from fewsteps.networks.student import Student
@@ -17,11 +18,16 @@ from fewsteps.networks.wavelet import WaveletDown, WaveletUp
 from fewsteps.networks.words import Worded, spell
 
 __all__ = [
+    "DDGAN",
     "KINDS",
     "NCSN",
     "Autoencoder",
     "Classifier",
+    "Discriminator",
+    "Generator",
+    "LatentPrior",
     "NCSNv2",
+    "SemanticEncoder",
     "SignalNet",
     "Student",
     "UNet",
@@ -40,6 +46,8 @@ KINDS: dict[str, type[nn.Module]] = {
     "student": Student,
     "autoencoder": Autoencoder,
     "worded": Worded,
+    "ddgan": DDGAN,
+    "prior": LatentPrior,
 }
 
 

@@ -174,7 +174,23 @@ class UNet(nn.Module):
         told = None
         if self.context:
             told, cond = x.new_zeros(len(x), 1, self.context) if cond is None else cond, None
-        steer = self.embed(times, cond)
+        return self.steered(x, self.embed(times, cond), told)
+
+    def steered(self, x: Tensor, steer: Tensor, told: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`taps`, by vectors that somebody else has made of the time and whatever counts besides.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+        steer : Tensor, shape (B, 4 * width)
+            What sets scales and shifts of every block.
+        told : Tensor, shape (B, L, context), optional
+            For networks that hear a context.
+
+        Notes
+        -----
+        Source: PD-3 (AdaGN by time and latent vector).
+        """
         folded = F.pixel_unshuffle(x, self.patch)
         h = self.inward(folded)
         kept = [h]

@@ -6,6 +6,7 @@ global generator; gradients are kept, so call it under ``torch.no_grad()`` to sa
 sampler cannot do is refused with one sentence.
 """
 
+from fewsteps.samplers.adversarial import ddgan
 from fewsteps.samplers.ancestral import analytic, ddim, ddpm, mean_square_eps, ve_ancestral
 from fewsteps.samplers.langevin import langevin, langevin_eps, predictor_corrector, snr_step
 from fewsteps.samplers.parallel import amplification, forward_path, reverse_path
@@ -16,6 +17,7 @@ __all__ = [
     "Step",
     "amplification",
     "analytic",
+    "ddgan",
     "ddim",
     "ddpm",
     "dpmpp_2m",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fewsteps.denoisers import Denoiser
+from fewsteps.denoisers.protocol import Drawing
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.filters import IDENTITY, PLACES, Filter, Place
 from fewsteps.parameters import seed as checked_seed
@@ -178,6 +179,14 @@ class Walk:
         """E[x0 given x], one network call."""
         self.nfe += 1
         x0_hat = self.model.mean(x, t, self.cond)
+        self._watch(x0_hat)
+        return x0_hat
+
+    def sample(self, x: Tensor, t: float) -> Tensor:
+        """x0 drawn given x, one network call; the noise for it has the shape that the model names, or that of `x`."""
+        self.nfe += 1
+        shape = self.model.noise_shape(x) if isinstance(self.model, Drawing) else tuple(x.shape)
+        x0_hat = self.model.draw(x, t, self.cond, self.noise(shape))
         self._watch(x0_hat)
         return x0_hat
 

@@ -7,7 +7,7 @@ end at 0, made here and handed to samplers.
 
 from fewsteps.schedules.base import Schedule, diffuse, kl_to_standard_normal, over, snr
 from fewsteps.schedules.continuous import VE, VPCosine, VPLinear
-from fewsteps.schedules.discrete import Discrete, progressive, progressive_lengths
+from fewsteps.schedules.discrete import Discrete, progressive, progressive_lengths, stepped
 from fewsteps.schedules.grids import geometric, karras, quadratic, uniform
 from fewsteps.schedules.pixel import (
     PIXEL_MIN,
@@ -46,6 +46,7 @@ __all__ = [
     "proposition_2_holds",
     "quadratic",
     "snr",
+    "stepped",
     "time_to_snr",
     "uniform",
 ]

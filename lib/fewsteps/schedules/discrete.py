@@ -211,3 +211,31 @@ def progressive_lengths(
     if not 0 < crossing < 1:
         return []
     return [n for n in range(steps + 1, math.ceil((steps + 1) / crossing) + 1) if math.floor(crossing * n) == steps]
+
+
+def stepped(steps: int, kind: str) -> Discrete:
+    """The two schedules that denoising diffusion GANs are trained on.
+
+    Parameters
+    ----------
+    steps : int
+        T.
+    kind : {"common", "special"}
+        VPLinear() sampled at T times, or :func:`progressive`, which keeps the semantics until its last step.
+
+    Returns
+    -------
+    Discrete
+
+    Raises
+    ------
+    ParameterError
+        If the kind is unknown, or no special schedule has so many steps.
+
+    Notes
+    -----
+    Source: PD-1, appendix A; BASE-DDGAN.
+    """
+    if kind not in ("common", "special"):
+        raise ParameterError(f"kind must be 'common' or 'special', not {kind!r}.")
+    return Discrete.from_vp(VPLinear(), steps) if kind == "common" else progressive(steps)

@@ -7,7 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from fewsteps import checkpoints, memory
 from fewsteps.data import Images, load
 from fewsteps.errors import ParameterError, TrainingError
-from fewsteps.networks import Student, build
+from fewsteps.losses import Adversarial, semantic_share
+from fewsteps.networks import DDGAN, Student, build
 from fewsteps.parameters import integer, number
 from fewsteps.training.recipes import RECIPES, Recipe
 from fewsteps.training.state import Average, Position, restore, store, take_up
@@ -26,6 +27,7 @@ from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
 GRADIENT = 1.0  # the norm at which gradients are cut
+WON, PATIENCE = 0.01, 500  # a discriminator's loss, and for how many steps, at which it leaves its generator nothing
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def train(
     start: Path | None = None,
     images: Images | None = None,
     say: Callable[[Progress], None] | None = None,
+    kept: Callable[[int], None] | None = None,
 ) -> Path:
     """Train a network, or go on with one.
 
@@ -87,6 +90,8 @@ def train(
         Instead of loading the recipe's data set; pixels, for a network in latents too.
     say : callable, optional
         Gets a `Progress` about once a second.
+    kept : callable, optional
+        Gets the step after every checkpoint that was written, to look at it.
 
     Returns
     -------
@@ -111,12 +116,23 @@ def train(
         images = load(recipe.data, "train", recipe.size) if images is None else images
         if recipe.latent:
             images = latents(images, recipe.latent, flip=recipe.flip, folder=checkpoints.home(recipe.latent, folder))
-        run = Run(recipe, folder, images, team, compiled=compiled, half=half, changed=changed, start=start)
+        run = begun(recipe, folder, images, team, compiled=compiled, half=half, changed=changed, start=start)
+        run.kept = kept
         return run.until(limit, last, interval, say)
+
+
+def begun(recipe: Recipe, folder: Path, images: Images, team: Team, **given: Any) -> Run:
+    """A run of the kind that a recipe's network asks for; arguments as for :class:`Run`."""
+    return (AdversarialRun if recipe.network["kind"] == "ddgan" else Run)(recipe, folder, images, team, **given)
 
 
 class Run:
     """One process's part of a training run."""
+
+    kept: Callable[[int], None] | None = None
+
+    raw = ""
+    """How the names of weights begin that are not averaged."""
 
     def __init__(
         self,
@@ -137,10 +153,8 @@ class Run:
         self.network = build(recipe.network)
         self.layout = torch.channels_last if team.device.type == "cuda" else torch.contiguous_format
         self.network.to(team.device, memory_format=self.layout)  # pyright: ignore[reportCallIssue]
-        self.average = Average(self.network, recipe.half_life)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), recipe.rate, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.average = Average(self.network, recipe.half_life, self.raw)
+        self.optimiser = self._optimiser()
         self.state = folder / "state.safetensors"
         self.position = Position()
         if self.state.exists():
@@ -151,11 +165,19 @@ class Run:
             self.position = take_up(start, recipe.name, self.network, self.average, self.said())
         self.wrapped = team.wrap(self.network)
         if team.device.type == "cuda" if compiled is None else compiled:
-            self.wrapped = torch.compile(self.wrapped)
+            self._compile()
         self.half = half
         self.images, self.labels = images.images.to(team.device), images.labels
         self.labels = self.labels.to(team.device) if self.labels is not None else None
         self.generator = torch.Generator(team.device)
+
+    def _compile(self) -> None:
+        self.wrapped = torch.compile(self.wrapped)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """One for everything that is trained, so that one state holds it."""
+        recipe = self.recipe
+        return torch.optim.AdamW(self.network.parameters(), recipe.rate, weight_decay=recipe.weight_decay, fused=True)
 
     def until(self, limit: float, last: float, interval: float, say: Callable[[Progress], None] | None) -> Path:
         """Train up to a time or a step."""
@@ -173,6 +195,7 @@ class Run:
                 position.loss = float(self.team.mean(total / count))  # one process waits for its GPU only here
                 if not math.isfinite(position.loss):
                     raise TrainingError(self._diverged(position))
+                self._look(count)
                 self._say(say, limit, last)
                 spoken = now
                 total, count = torch.zeros_like(total), 0
@@ -194,11 +217,9 @@ class Run:
 
     def step(self) -> Tensor:
         """One step of training, and its loss on this device."""
-        recipe, position, team = self.recipe, self.position, self.team
-        for group in self.optimiser.param_groups:
-            group["lr"] = recipe.rate * rate(position.step, recipe, since=position.restarted)
-        x0, cond = self.share_of(recipe.batch)
-        with torch.autocast(team.device.type, torch.bfloat16) if self.half else nullcontext():
+        self._set_rate()
+        x0, cond = self.share_of(self.recipe.batch)
+        with self._precision():
             # The objective is given this process's share of the batch and of its own randomness.
             losses = self.objective(self.wrapped, x0, cond, self.generator)
         loss = losses.float().mean()
@@ -206,10 +227,29 @@ class Run:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        position.step += 1
-        position.images += recipe.batch
-        self.average.update(self.network, recipe.batch, position.images)
+        self._advance()
         return loss.detach()
+
+    def _set_rate(self) -> None:
+        for group in self.optimiser.param_groups:
+            step = rate(self.position.step, self.recipe, since=self.position.restarted)
+            group["lr"] = self.recipe.rate * group.get("times", 1.0) * step
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.team.device.type, torch.bfloat16) if self.half else nullcontext()
+
+    def _advance(self) -> None:
+        """Count a step, and take its weights into their average."""
+        self.position.step += 1
+        self.position.images += self.recipe.batch
+        self.average.update(self.network, self.recipe.batch, self.position.images)
+
+    def _look(self, count: int) -> None:
+        """Whether what the last `count` steps said lets training go on."""
+
+    def _noted(self) -> dict[str, float]:
+        """What a line of the log holds besides the loss."""
+        return {}
 
     def share_of(self, batch: int) -> tuple[Tensor, Tensor | None]:
         """Of the step's images, the share of this process, a function of (seed, step, process) alone."""
@@ -256,7 +296,9 @@ class Run:
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
             position = self.position
             line = {"step": position.step, "seconds": round(position.seconds, 1), "loss": round(position.loss, 5)}
-            log.write(json.dumps(line) + "\n")
+            log.write(json.dumps(line | self._noted()) + "\n")
+        if self.kept is not None:
+            self.kept(position.step)
 
     def said(self) -> dict[str, Any]:
         """What a run that goes on must agree with."""
@@ -329,6 +371,116 @@ class Run:
         fits = memory.largest_batch(attempt, self.recipe.batch)
         advice = f"--batch {fits} fits" if fits else "not even one image fits"
         return f"Memory ran out with {self.recipe.batch} images per step: {advice}."
+
+
+class AdversarialRun(Run):
+    """A generator and a discriminator in turns, in the same loop: one network, one optimiser, one state.
+
+    Every step is two: the discriminator's, then the generator's and the encoder's, on one drawing. A weight without a
+    gradient is left alone by the optimiser, which is how each half moves its own.
+
+    Notes
+    -----
+    Source: PD-4, BASE-DDGAN.
+    """
+
+    raw = "discriminator."
+
+    def __init__(self, recipe: Recipe, folder: Path, images: Images, team: Team, **given: Any) -> None:
+        if team.size > 1:
+            raise TrainingError(f"{recipe.name} trains two networks against each other in one process: start one.")
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.beaten = self.judged = 0.0
+        super().__init__(recipe, folder, images, team, **given)
+
+    @property
+    def sides(self) -> tuple[Adversarial, DDGAN]:
+        """What they are trained for, and both of them."""
+        assert isinstance(self.objective, Adversarial) and isinstance(self.network, DDGAN)
+        return self.objective, self.network
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        objective, network = self.sides
+        critics = {f"discriminator.{name}" for name, _ in network.discriminator.named_parameters()}
+        named = dict(network.named_parameters())
+        groups = [
+            {"params": [weight for name, weight in named.items() if name not in critics], "times": 1.0},
+            {"params": [named[name] for name in named if name in critics], "times": objective.critic},
+        ]
+        # Without weight decay it is Adam.
+        return torch.optim.AdamW(
+            groups, self.recipe.rate, betas=objective.betas, weight_decay=self.recipe.weight_decay, fused=True
+        )
+
+    def _compile(self) -> None:
+        # In place. The penalty's derivative of a derivative cannot be compiled, so the discriminator is not.
+        self.sides[1].generator.compile()
+
+    def step(self) -> Tensor:
+        """One step of each side; the generator's loss."""
+        objective, network = self.sides
+        self._set_rate()
+        images, _ = self.share_of(self.recipe.batch)
+        network.train()
+        with self._precision():
+            drawn = objective.draw(network, images, float(self.position.images), self.generator)
+            judged = objective.judge(network, drawn)
+        loss = self._mean(judged)
+        if objective.r1 and self.position.step % objective.interval == 0:
+            loss = loss + self._mean({"r1": objective.penalty(network, drawn.pair)})
+        self._move(loss, network.discriminator, "discriminator")
+
+        network.discriminator.requires_grad_(False)
+        with self._precision():
+            terms = objective.deceive(network, drawn, self.generator)
+        loss = self._mean(terms)
+        self._move(loss, network, "generator")
+        network.discriminator.requires_grad_(True)
+        self._advance()
+        return loss.detach()
+
+    def _mean(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The sum of the terms' means, each of them noted for the log."""
+        means = {name: term.float().mean() for name, term in terms.items()}
+        for name, value in means.items():
+            self._note(name, value)
+        return torch.stack(list(means.values())).sum()
+
+    def _move(self, loss: Tensor, network: nn.Module, name: str) -> None:
+        loss.backward()
+        # Nothing is cut, as in the paper; the norm is there to be looked at.
+        self._note(
+            f"gradient of {name}",
+            torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None]),
+        )
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def _note(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value.detach()
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def _look(self, count: int) -> None:
+        total = float(self.sums.get("discriminator", torch.zeros(())))
+        loss, self.judged = (total - self.judged) / count, total
+        if not math.isfinite(loss):
+            raise TrainingError(self._diverged(self.position))
+        self.beaten = self.beaten + count if loss < WON else 0
+        if self.beaten >= PATIENCE:
+            raise TrainingError(
+                f"The discriminator won near step {self.position.step}: its loss stayed below {WON:g} for "
+                f"{self.beaten:.0f} steps, and the generator learns nothing from it; the last checkpoint is kept; a "
+                "larger r1 or a smaller critic (the discriminator's share of the learning rate) usually helps."
+            )
+
+    def _noted(self) -> dict[str, float]:
+        means = {name: round(float(total) / self.counts[name], 5) for name, total in self.sums.items()}
+        self.sums, self.counts, self.judged = {}, {}, 0.0
+        share = self.sides[0].share
+        if share is not None:
+            means["P"] = round(semantic_share(self.position.images, self.sides[0].span, *share), 4)
+        return means
 
 
 def shipped(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

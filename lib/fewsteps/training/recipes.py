@@ -11,6 +11,7 @@ from fewsteps.data import Images
 from fewsteps.errors import ParameterError
 from fewsteps.losses import (
     EDM,
+    Adversarial,
     Autoencoding,
     CrossEntropy,
     Distillation,
@@ -363,6 +364,157 @@ RECIPES["cifar10-worded"] = replace(
     title="The Lite network, told words in place of classes: a stand-in for text",
     network={**_lite, "kind": "worded", "context": 32, "phrases": CALLED, "classes": 10},
 )
+
+
+GAN_SMALL: dict[str, Any] = dict(width=32, multipliers=[1, 2, 2], blocks=1, attention=[1], critic=32, latent=64)
+GAN_TINY: dict[str, Any] = dict(
+    width=16, multipliers=[1, 2], blocks=1, attention=[], patch=1, critic=16, levels=2, latent=16, depth=2
+)
+WEIGHTS: dict[str, float] = {"pixels": 10.0, "features": 1.0, "preserve": 10.0}
+"""Of Eq. 9's two terms and of Eq. 10, of mean absolute differences. The paper gives none."""
+TABLE_1: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddgan2": ("Baseline", {"semantic": "never", "schedule": "common"}),
+    "ddgan2-special": ("baseline on the special schedule", {"semantic": "never"}),
+    "ddgan2-se": ("+ Semantic encoder", {"semantic": "every"}),
+    "ddgan2-pixels": ("+ L1 constraint at pixel level", {"semantic": "every", "everywhere": True, "parts": "p"}),
+    "ddgan2-features": ("+ L1 constraint at feature-map level", {"parts": "pf"}),
+    "progddgan": ("+ Progressive training pipeline (ours)", {"parts": "pfr", "share": (0.8, 0.4)}),
+    "progddgan-free": ("progressive without Eq. 10", {"parts": "pf", "share": (0.8, 0.4)}),
+    "progddgan-every": ("z_T at every step", {"parts": "pfr", "share": (0.8, 0.4), "semantic": "every"}),
+    "progddgan-constant": ("P constant at the mean of both ends", {"parts": "pfr", "share": (0.6, 0.6)}),
+    "progddgan-uniform": ("t drawn uniformly", {"parts": "pfr"}),
+}
+"""How a recipe's name ends, the row's name in Table 1 or what it is a control for, and what it says to the objective.
+All but the baseline are on the special schedule; the second row is there to tell the schedule from the encoder."""
+
+
+def adversarial(
+    short: str,
+    long: str,
+    like: Recipe,
+    end: str,
+    *,
+    network: dict[str, Any],
+    eye: str,
+    rate: float = 5e-4,
+    **said: Any,
+) -> Recipe:
+    """A row of ProgDDGAN's Table 1, or Denoising Diffusion GAN itself.
+
+    Parameters
+    ----------
+    short, long : str
+        What names and titles call the data set.
+    like : Recipe
+        Of a network on the same data.
+    end : str
+        Of the name: a key of `TABLE_1`, or a new one.
+    network : dict
+        What a :class:`fewsteps.networks.DDGAN` is given.
+    eye : str
+        A classifier among the checkpoints: V of Eq. 9.
+    rate : float
+        The papers' is 1.6e-4 for the generator, over 350 000 steps; this project has some ten thousand.
+    **said
+        As for :class:`fewsteps.losses.Adversarial`; and ``parts``, letters out of "p", "f" and "r" for the losses on
+        pixels and features and the one that preserves, with the weights of `WEIGHTS`.
+
+    Notes
+    -----
+    Source: PD-8, Table 1; BASE-DDGAN.
+    """
+    called, row = TABLE_1.get(end, (f"T = {said.get('steps', 2)}", {}))
+    given = {**row, **said}
+    parts = given.pop("parts", "")
+    weights: dict[str, Any] = {
+        name: value for letter, (name, value) in zip("pfr", WEIGHTS.items(), strict=True) if letter in parts
+    }
+
+    def objective(images: Images) -> Adversarial:
+        return Adversarial(**given, **weights, eye=Eye(eye) if "f" in parts else None)
+
+    semantic = given.get("semantic", "first") != "never"
+    return replace(
+        like,
+        name=f"{short}-{end}",
+        title=f"Denoising diffusion GAN of {long}: {called}",
+        network={"kind": "ddgan", "channels": like.network["channels"], "size": like.size, "semantic": semantic}
+        | network,
+        objective=objective,
+        batch=64,
+        rate=rate,
+        warmup=0,
+        decay=20_000,
+        unlabelled=0.0,
+        extra={},
+    )
+
+
+def prior_of(made: Recipe) -> Recipe:
+    """The diffusion model of a GAN's semantic vectors.
+
+    Notes
+    -----
+    Source: PD-6.
+    """
+    return replace(
+        made,
+        name=f"{made.name}-prior",
+        title=f"Diffusion model of the semantic vectors of {made.name}",
+        network={"kind": "prior", "channels": made.network["latent"], "size": 1},
+        objective=edm,
+        batch=256,
+        rate=1e-3,
+        warmup=200,
+        decay=10_000,
+        latent=made.name,
+    )
+
+
+_GANS = [
+    *(
+        adversarial("fashion", "Fashion-MNIST", RECIPES["fashion"], end, network=GAN_SMALL, eye="fashion-classifier")
+        for end in TABLE_1
+    ),
+    adversarial(
+        "fashion",
+        "Fashion-MNIST",
+        RECIPES["fashion"],
+        "ddgan4",
+        network=GAN_SMALL,
+        eye="fashion-classifier",
+        steps=4,
+        semantic="never",
+        schedule="common",
+    ),
+    *(
+        adversarial(
+            "digits",
+            "8 px digits",
+            RECIPES["digits"],
+            end,
+            network=GAN_TINY,
+            eye="digits-classifier",
+            span=200_000,
+            rate=1e-3,
+        )
+        for end in ("ddgan2", "progddgan")
+    ),
+    *(
+        adversarial(
+            "cifar10",
+            "CIFAR-10",
+            RECIPES["cifar10"],
+            end,
+            eye="cifar10-classifier",
+            span=5_000_000,
+            network=GAN_SMALL | {"width": 48, "critic": 48},
+        )
+        for end in ("ddgan2", "progddgan")
+    ),
+]
+RECIPES |= {made.name: made for made in _GANS}
+RECIPES |= {prior.name: prior for prior in map(prior_of, (m for m in _GANS if m.network["semantic"]))}
 
 
 def recipe(name: object) -> Recipe:

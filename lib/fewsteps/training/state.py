@@ -39,13 +39,22 @@ class Average:
 
     Early weights are poor, so the half-life is a tenth of the images seen until it reaches its full length.
 
+    Parameters
+    ----------
+    network : nn.Module
+    half_life : float
+        In images.
+    raw : str
+        Weights whose names begin like this are kept as they are: a discriminator goes on from its last weights, which
+        judge the last generator, and never samples.
+
     Notes
     -----
     Source: BASE-NCSNv2 (EMA), BASE-HEUN (its ramp).
     """
 
-    def __init__(self, network: nn.Module, half_life: float) -> None:
-        self.half_life = half_life
+    def __init__(self, network: nn.Module, half_life: float, raw: str = "") -> None:
+        self.half_life, self.raw = half_life, raw
         self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
     @torch.no_grad()
@@ -53,7 +62,11 @@ class Average:
         """Take in the weights after a step of `batch` images."""
         now = network.state_dict()
         keep = 0.5 ** (batch / max(min(self.half_life, seen / 10), 1e-9)) if self.half_life else 0.0
-        floating = [name for name, value in now.items() if value.is_floating_point()]
+        floating = [
+            name
+            for name, value in now.items()
+            if value.is_floating_point() and not (self.raw and name.startswith(self.raw))
+        ]
         blend = get_ema_multi_avg_fn(keep)
         blend([self.weights[n] for n in floating], [now[n].detach() for n in floating], None)
         for name in now.keys() - set(floating):

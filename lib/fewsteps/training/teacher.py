@@ -1,8 +1,8 @@
-"""Trained networks that others are trained by: a teacher, the eye of an autoencoder, and what makes latents."""
+"""Trained networks that others are trained by: a teacher, the eye of a perceptual term, and what makes latents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +15,24 @@ from fewsteps.data import Images
 from fewsteps.errors import CheckpointError
 from fewsteps.files import digest
 from fewsteps.losses.denoising import Objective
-from fewsteps.networks import Autoencoder, Classifier, UNet, build
+from fewsteps.networks import DDGAN, Autoencoder, Classifier, UNet, build
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
 
-def _loaded(name: str, kind: type[Kind], wanted: str, folder: Path) -> tuple[dict[str, Any], Kind]:
+def _seen_by(network: Autoencoder | DDGAN, name: str) -> Callable[[Tensor], Tensor]:
+    """From images in [0, 1] to latents."""
+    if isinstance(network, Autoencoder):
+        return lambda part: network.encode(part)[0]
+    encoder = network.encoder
+    if encoder is None:
+        raise CheckpointError(f"latents need an autoencoder or a semantic encoder, and {name} has none.")
+    return lambda part: encoder.normalise(encoder(2 * part - 1))[:, :, None, None]
+
+
+def _loaded(
+    name: str, kind: type[Kind] | tuple[type[Kind], ...], wanted: str, folder: Path
+) -> tuple[dict[str, Any], Kind]:
     card, weights = checkpoints.load(name, folder)
     network = build(card["network"])
     if not isinstance(network, kind):
@@ -102,13 +114,13 @@ class Eye:
 
 @torch.no_grad()
 def latents(images: Images, name: str, *, flip: bool = False, folder: Path = checkpoints.FOLDER) -> Images:
-    """A data set as a shipped autoencoder sees it: the mean of every image's latents.
+    """A data set as a shipped autoencoder sees it: the mean of every image's latents; or as a semantic encoder does.
 
     Parameters
     ----------
     images : Images
     name : str
-        Of an autoencoder among the checkpoints.
+        Of an autoencoder among the checkpoints, or of a progressive GAN, whose vectors are normalised.
     flip : bool
         Append the latents of the mirrored images: mirrored latents would not be theirs.
     folder : Path, optional
@@ -116,20 +128,22 @@ def latents(images: Images, name: str, *, flip: bool = False, folder: Path = che
     Returns
     -------
     Images
-        Of shape (N or 2 N, latent channels, H / factor, W / factor), not in [0, 1], with the autoencoder in its hash.
+        Of shape (N or 2 N, latent channels, H / factor, W / factor), not in [0, 1], with the autoencoder in its hash;
+        of an encoder's vectors (N or 2 N, latent, 1, 1).
 
     Raises
     ------
     CheckpointError
-        If there is no such checkpoint or it is no autoencoder.
+        If there is no such checkpoint, or it is neither.
 
     Notes
     -----
-    Source: BASE-LDM.
+    Source: BASE-LDM; PD-6, BASE-DIFFAE (normalised semantic vectors).
     """
-    card, network = _loaded(name, Autoencoder, "latents need an autoencoder", folder)
+    card, network = _loaded(name, (Autoencoder, DDGAN), "latents need an autoencoder or a semantic encoder", folder)
+    encode = _seen_by(network, name)
     both = [images.images, images.images.flip(-1)] if flip else [images.images]
-    made = torch.cat([network.encode(part)[0] for whole in both for part in whole.split(64)])
+    made = torch.cat([encode(part) for whole in both for part in whole.split(64)])
     labels = None if images.labels is None else images.labels.repeat(len(both))
     seen = digest(f"{images.sha256} {card['weights']['sha256']} {flip}".encode())
     return replace(images, images=made, labels=labels, source=f"{images.source} As latents of {name}.", sha256=seen)

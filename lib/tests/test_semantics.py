@@ -1,0 +1,225 @@
+"""Numbers for latent spaces, on ways and laws whose answer is known, and on a real generator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fewsteps import data, samplers, trained
+from fewsteps.errors import ParameterError, ShapeError
+from fewsteps.experiments import adversarial, semantics
+from fewsteps.losses import Adversarial
+from fewsteps.networks import Classifier, build
+from fewsteps.training import recipe
+
+DESCRIBED = recipe("digits-progddgan").network
+
+
+def drawn(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def model(semantic="first", **other):
+    """An untrained generator whose inputs all count."""
+    torch.manual_seed(0)
+    network = build(DESCRIBED | {"semantic": semantic != "never"} | other)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.2 * drawn(*weight.shape, seed=weight.numel(), dtype=torch.float32))
+    card = {
+        "name": "digits-made-up",
+        "network": DESCRIBED | other,
+        "predicts": Adversarial(semantic=semantic).predicts,
+        "data": {"name": "digits", "size": 8},
+    }
+    return trained.Trained(card, network.eval().requires_grad_(False))
+
+
+class TestWays:
+    """PD-7: paths and what is measured along them."""
+
+    def test_ends_are_the_ends(self):
+        a, b = drawn(3, 5), drawn(3, 5, seed=1)
+        for way in (semantics.lerp, semantics.slerp):
+            torch.testing.assert_close(way(a, b, 0.0), a)
+            torch.testing.assert_close(way(a, b, 1.0), b)
+
+    def test_an_arc_keeps_the_size_and_moves_evenly(self):
+        """BASE-DIFFAE: slerp for x_T."""
+        a, b = torch.tensor([[2.0, 0, 0]]).double(), torch.tensor([[0, 2.0, 0]]).double()
+        for k in range(7):
+            angle = k / 6 * math.pi / 2
+            wanted = torch.tensor([[2 * math.cos(angle), 2 * math.sin(angle), 0]]).double()
+            torch.testing.assert_close(semantics.slerp(a, b, k / 6), wanted)
+        torch.testing.assert_close(semantics.slerp(a, 3 * a, 0.5), 2 * a)
+
+    def test_roughness_of_known_ways(self):
+        """PD-7: 1 for a straight line however it is paced, pi / 2 for a half circle."""
+        pace = torch.tensor([0.0, 0.1, 0.5, 0.6, 1.0]).double()
+        straight = pace[:, None] * torch.tensor([3.0, 4.0]).double()
+        angle = torch.linspace(0, math.pi, 2000).double()
+        circle = torch.stack((angle.cos(), angle.sin()), dim=1)
+        assert float(semantics.roughness(straight[None])) == pytest.approx(1)
+        assert float(semantics.roughness(circle[None])) == pytest.approx(math.pi / 2, rel=1e-5)
+        back = torch.tensor([[0.0], [1.0], [0.0]]).double()
+        assert semantics.roughness(torch.stack((back, 0 * back))).tolist() == [math.inf, 1]
+
+    def test_how_monotone_known_ways_are(self):
+        """PD-7: what is taken back counts against a way."""
+        ways = torch.tensor([[0.0, 0.2, 0.9, 1.0], [1, 0, -1, -1], [0, 1, 0, 1], [0, 1, 1, 0], [2, 2, 2, 2]])
+        torch.testing.assert_close(semantics.monotone(ways), torch.tensor([1, 1, 1 / 3, 0, 1]))
+
+    def test_smoothness_is_both_for_a_classifier(self):
+        """PD-7: a way that jumps to and fro is rougher than one that goes."""
+        classifier = trained.load("digits-classifier").network
+        images = data.load("digits", "test", 8)
+        assert isinstance(classifier, Classifier) and images.labels is not None
+        first, second = (images.images[images.labels == k][:8] for k in (0, 1))
+        straight = semantics.pixels_between(first, second, 9)
+        assert torch.equal(straight[:, 0], first) and torch.equal(straight[:, -1], second)
+        there_and_back = torch.cat((straight[:, :-1], straight.flip(1)[:, :-1], straight), dim=1)
+        with torch.no_grad():
+            plain, odd = (semantics.smoothness(ways, classifier) for ways in (straight, there_and_back))
+        assert plain.moved > 0.8 and plain.count == 8
+        assert odd.roughness == pytest.approx(3 * plain.roughness, rel=1e-4)
+        assert odd.monotone == pytest.approx(plain.monotone / 3, rel=1e-4)
+
+    def test_one_input_moves_and_the_others_stay(self):
+        made = model()
+        a, b = (adversarial.drawn(made, 2, samplers.white_noise(seed)) for seed in (0, 1))
+        for kind in adversarial.KINDS:
+            ways = semantics.between(a, b, kind, 3)
+            for other in adversarial.KINDS:
+                torch.testing.assert_close(ways[2].value(other), (b if other == kind else a).value(other))
+            images = semantics.interpolation(made, ways)
+            assert images.shape == (2, 3, 1, 8, 8)
+            torch.testing.assert_close(images[:, 0], adversarial.generate(made, a), rtol=1e-4, atol=1e-5)
+            assert not torch.allclose(images[:, 0], images[:, 2], atol=1e-3)
+
+    def test_ddim_goes_from_one_of_its_images_to_the_other(self):
+        digits = trained.load("digits")
+        a, b = drawn(2, 1, 8, 8, dtype=torch.float32), drawn(2, 1, 8, 8, seed=1, dtype=torch.float32)
+        with torch.no_grad():
+            there = semantics.ddim_between(digits, a, b, 3, calls=4)
+            back = semantics.ddim_between(digits, b, a, 3, calls=4)
+        torch.testing.assert_close(there.flip(1), back, rtol=0, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("call", "error", "sentence"),
+        [
+            (lambda a: semantics.between(a, a, "w", 3), ParameterError, "kind must be one of z_T, z, x_T"),
+            (lambda a: semantics.between(a, a, "z", 1), ParameterError, "steps must be an integer of at least 2"),
+            (lambda a: semantics.roughness(torch.zeros(2, 1, 3)), ShapeError, r"\(B, steps, d\) with at least 2"),
+            (lambda a: semantics.monotone(torch.zeros(2, 1)), ShapeError, r"\(B, steps\) with at least 2"),
+        ],
+    )
+    def test_what_does_not_fit_is_one_sentence(self, call, error, sentence):
+        with pytest.raises(error, match=sentence):
+            call(adversarial.drawn(model(), 2, samplers.white_noise(0)))
+
+
+class TestInputs:
+    """PD-2: what decides an image."""
+
+    def test_images_come_from_their_inputs_alone(self):
+        """PD-2."""
+        made = model()
+        inputs = adversarial.drawn(made, 5, samplers.white_noise(0))
+        whole = adversarial.generate(made, inputs)
+        torch.testing.assert_close(adversarial.generate(made, inputs, batch=2), whole, rtol=0, atol=1e-5)
+        part = adversarial.generate(made, inputs.part(slice(1, 3)))
+        torch.testing.assert_close(part, whole[1:3], rtol=0, atol=1e-5)
+
+    def test_seen_images_give_their_semantic_vectors(self):
+        made, images = model(), data.load("digits", "test", 8).images[:4]
+        inputs = adversarial.seen(made, images, samplers.white_noise(0))
+        assert inputs.z_T is not None and torch.equal(inputs.z_T, made.encoder(2 * images - 1))
+        with pytest.raises(ShapeError, match=r"images must have the shape \(B, 1, 8, 8\)"):
+            adversarial.seen(made, torch.zeros(2, 1, 16, 16), samplers.white_noise(0))
+        with pytest.raises(ParameterError, match="no semantic encoder"):
+            adversarial.seen(model("never"), images, samplers.white_noise(0))
+
+    def test_shares_of_variance_of_a_known_generator(self):
+        """PD-2: features that are the inputs themselves; the latent noise of T counts for nothing, nor z_T later."""
+        made = model("first")
+        shares = semantics.explained(made, lambda x: x.flatten(1), samplers.white_noise(0), bases=12, each=12)
+        assert shares.keys() == {"z_T", "z", "x_T", "posterior"}
+        assert all(0 <= share < 1.6 for share in shares.values()) and max(shares.values()) > 0.2
+        inputs = adversarial.drawn(made, 4, samplers.white_noise(3))
+        moved = inputs.given("z", torch.stack((-inputs.z[0], inputs.z[1])))
+        assert torch.equal(adversarial.generate(made, inputs), adversarial.generate(made, moved))
+        assert semantics.explained(
+            model("never"), lambda x: x.flatten(1), samplers.white_noise(0), bases=2, each=2
+        ).keys() == {"z", "x_T", "posterior"}
+
+    def test_an_input_that_decides_all_explains_all(self, monkeypatch):
+        """With the generator in place of a known function of its inputs."""
+        made = model("every")
+        only = {"z_T": lambda i: i.z_T, "z": lambda i: i.z[1], "x_T": lambda i: i.x_T.flatten(1)}
+        for kind, take in only.items():
+            monkeypatch.setattr(semantics, "generate", lambda model, inputs, take=take: take(inputs))
+            shares = semantics.explained(made, lambda x: x, samplers.white_noise(0), bases=20, each=20)
+            assert shares[kind] == pytest.approx(1, abs=0.15)
+            assert all(share == pytest.approx(0, abs=1e-9) for other, share in shares.items() if other != kind)
+
+    @pytest.mark.parametrize(
+        ("changed", "sentence"),
+        [
+            ({"z": torch.zeros(2, 3, 5)}, "z must hold one vector of width 16"),
+            ({"z_T": torch.zeros(3, 5)}, "z_T must hold one vector of width 16"),
+            ({"x_T": torch.zeros(3, 1, 16, 16)}, "x must be 8 x 8 pixels"),
+        ],
+    )
+    def test_inputs_of_another_kind_are_refused(self, changed, sentence):
+        made = model()
+        inputs = replace(adversarial.drawn(made, 3, samplers.white_noise(0)), **changed)
+        with pytest.raises(ShapeError, match=sentence):
+            adversarial.generate(made, inputs)
+
+
+class TestDirections:
+    """PD-7, BASE-DIFFAE: attributes as linear directions."""
+
+    def test_a_known_direction_is_found(self):
+        w = torch.nn.functional.normalize(drawn(8), dim=0)
+        z = drawn(4000, 8, seed=1)
+        found = semantics.direction(z, z @ w + 0.1 * drawn(4000, seed=2) > 0.3)
+        assert float(found.vector @ w) > 0.99 and found.accuracy > 0.95 and found.count == 2000
+        assert float(found.vector.norm()) == pytest.approx(1)
+
+    def test_against_scikit_learn(self):
+        """PD-7: the same logistic regression, by somebody else's code."""
+        from sklearn.linear_model import LogisticRegression
+
+        z, decay = drawn(400, 5), 1e-2
+        has = z[:, 0] + drawn(400, seed=1) > 0.5
+        found = semantics.direction(z, has, decay=decay)
+        half = 200
+        fitted = LogisticRegression(C=1 / (decay * half), class_weight="balanced", tol=1e-10, max_iter=1000)
+        weights = fitted.fit(z[:half].numpy(), has[:half].numpy()).coef_[0]
+        wanted = torch.nn.functional.normalize(torch.from_numpy(weights), dim=0)
+        torch.testing.assert_close(found.vector, wanted, rtol=1e-4, atol=1e-4)
+
+    def test_what_is_no_attribute_is_told_by_chance(self):
+        found = semantics.direction(drawn(4000, 8), drawn(4000, seed=1) > 0)
+        assert found.accuracy == pytest.approx(0.5, abs=0.06)
+
+    def test_an_edit_moves_normalised_vectors_by_its_reach(self):
+        """BASE-DIFFAE: z + 0.3 sqrt(d) w."""
+        made = model()
+        encoder = made.encoder
+        encoder.centre += 0.3
+        z, w = drawn(3, 16, dtype=torch.float32), torch.nn.functional.normalize(drawn(16, dtype=torch.float32), dim=0)
+        moved = encoder.normalise(semantics.edited(made, z, w)) - encoder.normalise(z)
+        torch.testing.assert_close(moved, (0.3 * 4 * w).expand(3, -1), rtol=1e-4, atol=1e-4)
+        with pytest.raises(ShapeError, match=r"vector must have the width of the latent space, \(16,\), not \(8,\)"):
+            semantics.edited(made, z, w[:8])
+
+    def test_bad_input_is_one_sentence(self):
+        with pytest.raises(ParameterError, match="with the attribute and without, in either half"):
+            semantics.direction(drawn(10, 3), torch.ones(10, dtype=torch.bool))
+        with pytest.raises(ShapeError, match=r"\(N, latent\) and \(N,\)"):
+            semantics.direction(drawn(10, 3), torch.ones(9, dtype=torch.bool))

@@ -1,0 +1,181 @@
+"""Measure what the inputs of denoising diffusion GANs mean, into ``data/results/semantics.json``.
+
+    FEWSTEPS_DATA=/path/to/copies python tools/measure_semantics.py [DATA] [--folder DIR] [--out FILE]
+
+For every checkpoint of that kind and that data set (default: fashion_mnist): how smooth interpolation is in each input,
+between 100 pairs of test images where there is an encoder; how much of the variance of a classifier's features each
+input explains; how well a linear classifier finds every class among the semantic vectors, and what moving along its
+direction does; the Fréchet distance with the prior and with Gaussian vectors; seconds per 100 images, of generator and
+prior apart. Beside them pixels that are blended, and the x_T of a 50-step DDIM. What was measured of the same weights
+is kept, but the seconds. The result holds no image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewsteps import checkpoints, data, results, samplers, trained
+from fewsteps.errors import DataError
+from fewsteps.experiments import adversarial, choosing, gates, semantics
+from fewsteps.experiments.adversarial import KINDS
+from fewsteps.files import read_json, write_atomic
+from fewsteps.networks import Classifier
+from fewsteps.trained import Trained
+
+RESULT = results.FOLDER / "semantics.json"
+PAIRS, STEPS = 100, 11
+JUDGED = 2000  # vectors of test images for the linear classifiers, half to learn from
+TIMED = 100
+DENOISERS = {"fashion_mnist": "fashion", "digits": "digits", "cifar10": "cifar10"}
+
+
+def of_ways(model: Trained, first: Tensor, second: Tensor, classifier: Classifier) -> dict[str, Any]:
+    """Smoothness in every input; between the same images, where the model can see any."""
+    noises = [samplers.white_noise(seed) for seed in (0, 1)]
+    if model.generator.encoder is None:
+        a, b = (adversarial.drawn(model, len(first), noise) for noise in noises)
+    else:
+        a, b = (adversarial.seen(model, x, noise) for x, noise in zip((first, second), noises, strict=True))
+    said = {}
+    for kind in KINDS:
+        if kind == "z_T" and a.z_T is None:
+            continue
+        ways = semantics.interpolation(model, semantics.between(a, b, kind, STEPS))
+        said[kind] = asdict(semantics.smoothness(ways, classifier))
+    return said
+
+
+def of_directions(model: Trained, images: Tensor, labels: Tensor, classifier: Classifier) -> list[dict[str, Any]]:
+    """Every class as an attribute: accuracy of the linear classifier, and the class's probability before and after."""
+    encoder = model.encoder
+    z_sem = torch.cat([encoder(2 * part - 1) for part in images.split(256)])
+    vectors, said = encoder.normalise(z_sem), []
+    inputs = adversarial.seen(model, images[-PAIRS:], samplers.white_noise(0))
+    for k in range(int(labels.max()) + 1):
+        found = semantics.direction(vectors[:JUDGED], labels[:JUDGED] == k)
+        without = labels[-PAIRS:] != k
+        moved = inputs.given("z_T", semantics.edited(model, inputs.value("z_T"), found.vector))
+        chances = [
+            float(classifier(adversarial.generate(model, some)).softmax(1)[without, k].mean())
+            for some in (inputs, moved)
+        ]
+        said.append({"class": k, "accuracy": found.accuracy, "before": chances[0], "after": chances[1]})
+    return said
+
+
+def seconds_per_100(make: Callable[[], object], runs: int = 5) -> float:
+    """The median of a few runs."""
+    taken = []
+    for _ in range(runs + 1):
+        begin = time.perf_counter()
+        make()
+        taken.append(time.perf_counter() - begin)
+    return sorted(taken[1:])[runs // 2] * 100 / TIMED
+
+
+def of_time(model: Trained) -> dict[str, float]:
+    """Of the generator's steps, and of both ways to a semantic vector."""
+    inputs = adversarial.drawn(model, TIMED, samplers.white_noise(0))
+    said = {"generator": seconds_per_100(lambda: adversarial.generate(model, inputs))}
+    if model.generator.encoder is not None:
+        noise = samplers.white_noise(0)
+        said["gaussian"] = seconds_per_100(lambda: adversarial.semantic_vectors(model, TIMED, noise))
+        if model.prior is not None:
+            said["prior"] = seconds_per_100(
+                lambda: adversarial.semantic_vectors(model, TIMED, noise, calls=gates.PRIOR_CALLS)
+            )
+    return said
+
+
+def of_network(model: Trained, source: dict[str, Any], test: data.Images, classifier: Classifier) -> dict[str, Any]:
+    """All but the seconds."""
+    labels = test.labels
+    if labels is None:
+        raise DataError(f"{source['name']} has no classes: semantics are measured on sets that have.")
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    images, labels = test.images[order], labels[order]
+    noise = samplers.white_noise(0)
+    semantic = model.generator.encoder is not None
+    said: dict[str, Any] = {
+        "checkpoint": model.name,
+        "weights": model.card["weights"]["sha256"],
+        "prior": None if model.prior is None else model.prior.card["weights"]["sha256"],
+        "trained_images": model.card["training"]["images"],
+        "steps": model.steps.steps,
+        "ways": of_ways(model, images[:PAIRS], images[PAIRS : 2 * PAIRS], classifier),
+        "explained": semantics.explained(model, classifier.features, noise),
+        "distance": {},
+    }
+    kinds = {"gaussian": 0} | ({"prior": gates.PRIOR_CALLS} if model.prior is not None else {})
+    for kind, calls in kinds.items() if semantic else [("noise", 0)]:
+        made = adversarial.generate(model, adversarial.drawn(model, gates.COUNT, noise, calls=calls))
+        said["distance"][kind] = choosing.distance(made, source)
+    if semantic:
+        back = adversarial.generate(model, adversarial.seen(model, images[:PAIRS], noise))
+        said["seen again"] = float((back - images[:PAIRS]).abs().mean())
+        said["directions"] = of_directions(model, images[: JUDGED + PAIRS], labels[: JUDGED + PAIRS], classifier)
+    return said
+
+
+def baselines(name: str, images: Tensor, classifier: Classifier) -> list[dict[str, Any]]:
+    """Blended pixels, and DDIM's x_T."""
+    first, second = images[:PAIRS], images[PAIRS : 2 * PAIRS]
+    said = [
+        {"called": "pixels", **asdict(semantics.smoothness(semantics.pixels_between(first, second, STEPS), classifier))}
+    ]
+    if DENOISERS.get(name) in checkpoints.names():
+        here, there = (samplers.white_noise(seed)(tuple(first.shape)) for seed in (0, 1))
+        ways = semantics.ddim_between(trained.load(DENOISERS[name]), here, there, STEPS)
+        said.append({"called": "DDIM, 50 steps", **asdict(semantics.smoothness(ways, classifier))})
+    return said
+
+
+def main() -> int:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", default="fashion_mnist")
+    parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    chosen = parser.parse_args()
+    torch.set_grad_enabled(False)
+    cards = [checkpoints.card(name, chosen.folder) for name in checkpoints.names(chosen.folder)]
+    cards = [card for card in cards if card["predicts"]["kind"] == "ddgan" and card["data"]["name"] == chosen.data]
+    if not cards:
+        print(f"no denoising diffusion GAN of {chosen.data} is there; fewsteps train makes one.", file=sys.stderr)
+        return 2
+    source = cards[0]["data"]
+    test = data.load(source["name"], "test", source["size"])
+    classifier = trained.load(f"{DENOISERS[source['name']]}-classifier").network
+    assert isinstance(classifier, Classifier)
+    before = read_json(chosen.out)
+    known = {(row["checkpoint"], row["weights"], row["prior"]): row for row in before.get("rows", [])}
+    rows: list[dict[str, Any]] = []
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    beside = before.get("baselines") or baselines(source["name"], test.images[order[: 2 * PAIRS]], classifier)
+    for card in cards:
+        model = trained.load(card["name"], chosen.folder)
+        prior = None if model.prior is None else model.prior.card["weights"]["sha256"]
+        row = known.get((card["name"], card["weights"]["sha256"], prior)) or of_network(model, source, test, classifier)
+        rows.append(row | {"seconds": of_time(model), "threads": torch.get_num_threads()})
+        print(json.dumps(rows[-1] | {"directions": None}), flush=True)
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        write_atomic(
+            chosen.out,
+            f'{{"made_by": "python tools/measure_semantics.py {source["name"]}", "pairs": {PAIRS}, '
+            f'"baselines": {json.dumps(beside)}, "rows": [\n{lines}\n]}}\n',
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
