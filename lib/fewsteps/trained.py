@@ -48,7 +48,7 @@ class Trained:
 
     @property
     def predicts(self) -> str:
-        """One of "edm", "eps", "score" and "class"."""
+        """One of "edm", "eps", "score", "class", "autoencoder", "scale" and "parallel"."""
         return self.card["predicts"]["kind"]
 
     @property
@@ -102,7 +102,10 @@ class Trained:
             if not isinstance(schedule, VE):
                 raise ParameterError(f"{self.name} predicts the score of a VE process: give a VE schedule.")
             return FromScore(self.network, schedule)
-        raise ParameterError(f"{self.name} is a classifier or an autoencoder: it denoises nothing.")
+        raise ParameterError(
+            f"{self.name} is of the kind {self.predicts!r}, a network under none of the usual schedules: it denoises "
+            "nothing."
+        )
 
 
 def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Trained:

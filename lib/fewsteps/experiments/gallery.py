@@ -37,7 +37,7 @@ class Neighbours:
 def generators() -> list[str]:
     """The shipped networks that make images, those of photographs last."""
     made = {name: checkpoints.card(name)["predicts"]["kind"] for name in checkpoints.names()}
-    names = [name for name, kind in made.items() if kind not in ("class", "autoencoder")]
+    names = [name for name, kind in made.items() if kind in ("edm", "eps", "score")]
     return sorted(names, key=lambda name: (checkpoints.card(name)["network"]["channels"], name))
 
 

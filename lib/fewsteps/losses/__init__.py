@@ -10,6 +10,7 @@ from fewsteps.losses.denoising import EDM, Eps, Objective, Poser, ScoreMatching
 from fewsteps.losses.distillation import Distillation, frequency_distance, frequency_weights, spatial_distance
 from fewsteps.losses.labels import CrossEntropy
 from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels, settling_eps
+from fewsteps.losses.pixel import ParallelNoise, ScaleEstimation, SingleHead, to_scale
 
 __all__ = [
     "EDM",
@@ -18,8 +19,11 @@ __all__ = [
     "Distillation",
     "Eps",
     "Objective",
+    "ParallelNoise",
     "Poser",
+    "ScaleEstimation",
     "ScoreMatching",
+    "SingleHead",
     "frequency_distance",
     "frequency_weights",
     "geometric_levels",
@@ -28,4 +32,5 @@ __all__ = [
     "perceptual_distance",
     "settling_eps",
     "spatial_distance",
+    "to_scale",
 ]

@@ -10,6 +10,8 @@ from fewsteps.errors import ParameterError
 from fewsteps.networks.autoencoder import Autoencoder
 from fewsteps.networks.classifier import Classifier
 from fewsteps.networks.ncsn import NCSN, NCSNv2
+from fewsteps.networks.parallel import Parallel
+from fewsteps.networks.scale import ScaleVAE
 from fewsteps.networks.signal import SignalNet
 from fewsteps.networks.student import Student
 from fewsteps.networks.unet import UNet
@@ -22,6 +24,8 @@ __all__ = [
     "Autoencoder",
     "Classifier",
     "NCSNv2",
+    "Parallel",
+    "ScaleVAE",
     "SignalNet",
     "Student",
     "UNet",
@@ -40,6 +44,8 @@ KINDS: dict[str, type[nn.Module]] = {
     "student": Student,
     "autoencoder": Autoencoder,
     "worded": Worded,
+    "scale": ScaleVAE,
+    "parallel": Parallel,
 }
 
 
