@@ -626,7 +626,7 @@ class TestTogether:
         assert all(-1 <= row["ssim_scale"] <= 1 and row["image_rmse"] > 0 for row in rows)
 
     def test_algorithm_1_is_measured_with_true_noises_and_errors_of_known_size(self):
-        """PX-8: exact with the increments, and an error grows as `amplification` says."""
+        """PX-8, PX-10: exact with the increments, and an error grows as `amplification` says."""
         x0 = image(300, 1, 4, 4)
         rows = pixel_measures.algorithm_errors(x0, 4.0, 40, sizes=(0.0, 0.1))
         own = [row for row in rows if row["reading"] == "increment" and not row["fresh"]]
