@@ -133,6 +133,8 @@ def measure(data_name: str, suffix: str, table: Table, count: int, seeds: int) -
         laws = starts.read(estimator.model.name, sha256)
     parallel = measures.calibrate(parallel, known)
     for form_name, form in pixel_aware.FORMS.items():
+        if form.predictions > parallel.steps:
+            continue
         reverse = single if form.single else parallel
         for start in starts.STARTS:
             for seed in range(seeds):
