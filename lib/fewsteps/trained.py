@@ -50,7 +50,7 @@ class Trained:
 
     @property
     def predicts(self) -> str:
-        """One of "edm", "eps", "score", "ddgan", "class" and "autoencoder"."""
+        """One of "edm", "eps", "score", "ddgan", "class", "autoencoder", "scale" and "parallel"."""
         return self.card["predicts"]["kind"]
 
     @property
@@ -148,7 +148,10 @@ class Trained:
                     f"{own.steps}, on that schedule, not {schedule.t_max:g}."
                 )
             return FromGenerator(self.network, own, self.generator.latent, said["semantic"])
-        raise ParameterError(f"{self.name} is a classifier or an autoencoder: it denoises nothing.")
+        raise ParameterError(
+            f"{self.name} is of the kind {self.predicts!r}, a network under none of the usual schedules: it denoises "
+            "nothing."
+        )
 
 
 def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Trained:

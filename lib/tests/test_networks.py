@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fewsteps.errors import ParameterError, ShapeError, UserError
-from fewsteps.networks import KINDS, NCSN, Classifier, NCSNv2, UNet, Worded, build
+from fewsteps.networks import KINDS, NCSN, Classifier, NCSNv2, Parallel, ScaleVAE, UNet, Worded, build
 from fewsteps.networks.ncsn import _Norm, _pooled
 from fewsteps.training import RECIPES
 
@@ -27,6 +27,7 @@ SMALL = {
         "phrases": ["a red ship", "a ship", "grey"],
         "classes": 3,
     },
+    "parallel": {"channels": 3, "heads": 1, "masked": False, "width": 16, "multipliers": [1, 2], "hidden": 4},
 }
 DENOISING = sorted(SMALL.keys() - {"classifier"})
 
@@ -55,11 +56,14 @@ def said(network, x, times=None):
         return network(x)
     times = torch.tensor(SIGMAS)[torch.arange(len(x)) % 3] if times is None else times
     told = ((100 * times).long() % 3,) if isinstance(network, Worded) else ()  # untold, what listens has no gradient
-    return network(x, times, *told)
+    told = (x.sigmoid(),) if isinstance(network, Parallel) else told
+    answer = network(x, times, *told)
+    return answer[0] if isinstance(network, ScaleVAE) else answer
 
 
 def test_every_kind_is_tested():
-    apart = {"student", "autoencoder", "ddgan", "prior"}  # in test_slim, test_latent and test_adversarial
+    # in test_slim, test_latent, test_adversarial and test_pixel_networks
+    apart = {"student", "autoencoder", "ddgan", "prior", "scale"}
     assert SMALL.keys() == KINDS.keys() - apart
 
 
@@ -243,7 +247,8 @@ def test_refusals_when_it_is_asked(kind):
     network, x, sigma = made(kind), images(2, 3, 16, 16), torch.ones(2)
     cases = [(lambda: said(network, x[:, :1]), "shape"), (lambda: said(network, x[0]), "shape")]
     if kind != "classifier":
-        cases.append((lambda: network(x[..., :6], sigma), "must be multiples of 4"))
+        told = (x[..., :6],) if kind == "parallel" else ()
+        cases.append((lambda: network(x[..., :6], sigma, *told), "must be multiples of 4"))
     if kind == "unet":
         sized = made("unet", size=32, classes=0)
         cases += [

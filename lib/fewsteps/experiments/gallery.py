@@ -37,11 +37,9 @@ class Neighbours:
 def generators() -> list[str]:
     """The shipped networks that make images, those of photographs last."""
     cards = {name: checkpoints.card(name) for name in checkpoints.names()}
-    others = ("class", "autoencoder")
+    kinds = ("edm", "eps", "score", "ddgan")
     names = [
-        name
-        for name, card in cards.items()
-        if card["predicts"]["kind"] not in others and card["network"]["kind"] != "prior"
+        name for name, card in cards.items() if card["predicts"]["kind"] in kinds and card["network"]["kind"] != "prior"
     ]
     return sorted(names, key=lambda name: (cards[name]["network"]["channels"], name))
 

@@ -41,6 +41,12 @@ SAMPLERS = RIVALS | {
     ),
     "ddgan": Rival("denoising diffusion GAN", samplers.ddgan, VPLinear),
 }
+WITHOUT_PATH = {
+    "class": "a classifier: it makes no images from noise",
+    "autoencoder": "an autoencoder: it makes no images from noise",
+    "scale": "a scale estimator: it makes no images from noise by itself, experiments.pixel_aware samples with it",
+    "parallel": "a parallel network: it has no sampler that walks, experiments.pixel_aware samples with it",
+}
 FAR = 100.0  # a state this many times larger than noisy data can be is no sample any more
 USUAL = {
     "langevin": "eps, the step of its moves, is usually too large: langevin_eps gives one for short runs",
@@ -406,9 +412,8 @@ def _schedule(model: Trained, plan: Plan) -> Schedule:
     if isinstance(model.network, LatentPrior):
         whole = model.name.removesuffix("-prior")
         raise ParameterError(f"{model.name} makes semantic vectors and no images: sample {whole}, which asks for it.")
-    if model.predicts in ("class", "autoencoder"):
-        what = "a classifier" if model.predicts == "class" else "an autoencoder"
-        raise ParameterError(f"{model.name} is {what}: it makes no images from noise.")
+    if model.predicts in WITHOUT_PATH:
+        raise ParameterError(f"{model.name} is {WITHOUT_PATH[model.predicts]}.")
     family = plan.rival.family
     if model.predicts == "score":
         if family is not VE:

@@ -18,6 +18,7 @@ from fewsteps.losses.denoising import EDM, Eps, Objective, Poser, ScoreMatching
 from fewsteps.losses.distillation import Distillation, frequency_distance, frequency_weights, spatial_distance
 from fewsteps.losses.labels import CrossEntropy
 from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels, settling_eps
+from fewsteps.losses.pixel import ParallelNoise, ScaleEstimation, SingleHead, to_scale
 
 __all__ = [
     "EDM",
@@ -27,8 +28,11 @@ __all__ = [
     "Distillation",
     "Eps",
     "Objective",
+    "ParallelNoise",
     "Poser",
+    "ScaleEstimation",
     "ScoreMatching",
+    "SingleHead",
     "discriminator_loss",
     "feature_difference",
     "frequency_distance",
@@ -42,4 +46,5 @@ __all__ = [
     "semantic_share",
     "settling_eps",
     "spatial_distance",
+    "to_scale",
 ]

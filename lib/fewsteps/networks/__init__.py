@@ -11,6 +11,8 @@ from fewsteps.networks.autoencoder import Autoencoder
 from fewsteps.networks.classifier import Classifier
 from fewsteps.networks.gan import DDGAN, Discriminator, Generator, LatentPrior, SemanticEncoder
 from fewsteps.networks.ncsn import NCSN, NCSNv2
+from fewsteps.networks.parallel import Parallel
+from fewsteps.networks.scale import ScaleVAE
 from fewsteps.networks.signal import SignalNet
 from fewsteps.networks.student import Student
 from fewsteps.networks.unet import UNet
@@ -27,6 +29,8 @@ __all__ = [
     "Generator",
     "LatentPrior",
     "NCSNv2",
+    "Parallel",
+    "ScaleVAE",
     "SemanticEncoder",
     "SignalNet",
     "Student",
@@ -48,6 +52,8 @@ KINDS: dict[str, type[nn.Module]] = {
     "worded": Worded,
     "ddgan": DDGAN,
     "prior": LatentPrior,
+    "scale": ScaleVAE,
+    "parallel": Parallel,
 }
 
 

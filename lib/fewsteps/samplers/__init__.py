@@ -9,7 +9,17 @@ sampler cannot do is refused with one sentence.
 from fewsteps.samplers.adversarial import ddgan
 from fewsteps.samplers.ancestral import analytic, ddim, ddpm, mean_square_eps, ve_ancestral
 from fewsteps.samplers.langevin import langevin, langevin_eps, predictor_corrector, snr_step
-from fewsteps.samplers.parallel import amplification, forward_path, reverse_path
+from fewsteps.samplers.parallel import (
+    amplification,
+    combined,
+    estimates,
+    forward_path,
+    noises_of,
+    renoised,
+    reverse_path,
+    scale_image,
+    split_maps,
+)
 from fewsteps.samplers.solvers import dpmpp_2m, heun
 from fewsteps.samplers.walk import Step, last, white_noise
 
@@ -17,19 +27,25 @@ __all__ = [
     "Step",
     "amplification",
     "analytic",
+    "combined",
     "ddgan",
     "ddim",
     "ddpm",
     "dpmpp_2m",
+    "estimates",
     "forward_path",
     "heun",
     "langevin",
     "langevin_eps",
     "last",
     "mean_square_eps",
+    "noises_of",
     "predictor_corrector",
+    "renoised",
     "reverse_path",
+    "scale_image",
     "snr_step",
+    "split_maps",
     "ve_ancestral",
     "white_noise",
 ]

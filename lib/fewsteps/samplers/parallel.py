@@ -12,22 +12,27 @@ what Z^j is           factor that goes with it                        from the s
 ====================  ==============================================  =========================================
 
 alpha_j = exp(-gamma x0 / T) for every j, and ab_j its j-th power: fields over the pixels.
+
+A network's noises are never quite right, and Algorithm 1 divides their errors by sqrt(ab). Two forms do not: images
+that every noise by itself and the scale give, weighted by how well each is known (:func:`estimates`,
+:func:`combined`); and an image that is put under noise again and asked about once more (:func:`renoised`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.parameters import integer
-from fewsteps.schedules import image_scale
-from fewsteps.schedules.pixel import PIXEL_MIN
+from fewsteps.parameters import integer, number
+from fewsteps.samplers.walk import Step
+from fewsteps.schedules import PixelAware, image_scale, noise_share
+from fewsteps.schedules.pixel import PIXEL_MIN, READINGS
 
-READINGS = ("increment", "marginal", "last")
 FACTORS = ("printed", "posterior", "ddim")
 
 
@@ -146,10 +151,8 @@ def reverse_path(
     -----
     Source: PX-8, Algorithm 1; PX-10.
     """
-    if noises.shape[1:] != x.shape or not len(noises):
-        raise ShapeError(f"noises must have the shape (T, {', '.join(map(str, x.shape))}), not {tuple(noises.shape)}.")
-    if not bool(((scale > 0) & (scale < 1)).all()):
-        raise ShapeError("scale must have all entries in (0, 1): it is exp(-gamma x0) of pixels above 0.")
+    _check_noises(noises, x)
+    _check_scale(scale)
     steps = len(noises)
     rate = scale.log() / steps
     states = [x]
@@ -192,6 +195,261 @@ def amplification(scale: Tensor, steps: int, factor: str = "posterior") -> Tenso
     integer("steps", steps, least=1)
     rate = scale.log() / steps
     return torch.stack([_factor(factor, rate, j) * (-j * rate / 2).exp() for j in range(1, steps + 1)])
+
+
+def split_maps(maps: Tensor, steps: int, channels: int) -> Tensor:
+    """The output of a parallel network as noises by step.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (B, T C, H, W)
+        Those of step 1 first.
+    steps : int
+        T.
+    channels : int
+        C, of the images.
+
+    Returns
+    -------
+    Tensor, shape (T, B, C, H, W)
+
+    Raises
+    ------
+    ShapeError
+        If the channels do not match C * T.
+
+    Notes
+    -----
+    Source: PX-6, Eq. 14.
+    """
+    integer("steps", steps, least=1)
+    if maps.ndim != 4 or maps.shape[1] != steps * channels:
+        raise ShapeError(
+            f"maps must have C * T = {channels} * {steps} channels, (B, {channels * steps}, H, W), not "
+            f"{tuple(maps.shape)}."
+        )
+    return maps.unflatten(1, (steps, channels)).movedim(1, 0)
+
+
+def scale_image(scale: Tensor, gamma: float) -> Tensor:
+    """The image that a scale stands for, -log(x_delta) / gamma: the baseline that no reverse path may fall behind.
+
+    Parameters
+    ----------
+    scale : Tensor
+        In (0, 1).
+    gamma : float
+        Positive.
+
+    Returns
+    -------
+    Tensor
+        In [PIXEL_MIN, 1].
+
+    Raises
+    ------
+    ParameterError
+        If `gamma` <= 0.
+    ShapeError
+        If the scale is outside (0, 1).
+
+    Notes
+    -----
+    Source: PX-5, Eq. 7 turned round.
+    """
+    number("gamma", gamma, above=0)
+    _check_scale(scale)
+    return (-scale.log() / gamma).clamp(PIXEL_MIN, 1)
+
+
+def noises_of(x: Tensor, x0: Tensor, gamma: float, i: int, steps: int, reading: str = "marginal") -> Tensor:
+    """All noises that an image stands for, given the state of step i: the means of Z^1 ... Z^i.
+
+    Parameters
+    ----------
+    x : Tensor
+        x_i.
+    x0 : Tensor
+        The image, or its estimate, pixels in (0, 1].
+    gamma : float
+        Positive.
+    i, steps : int
+        1 <= i <= T.
+    reading : {"increment", "marginal", "last"}
+
+    Returns
+    -------
+    Tensor, shape (i, ...)
+
+    Raises
+    ------
+    ParameterError
+        If a number is out of range, or the reading is unknown.
+
+    Notes
+    -----
+    Source: PX-6, Eq. 9 (the single head of its claim); PX-7.
+    """
+    integer("i", i, least=1, most=integer("steps", steps, least=1))
+    rate = image_scale(x0, gamma).log() / steps
+    last = (x - (i * rate / 2).exp() * x0) / (-torch.expm1(i * rate)).sqrt()
+    return torch.stack([noise_share(rate, i, j, reading) * last for j in range(1, i + 1)])
+
+
+def estimates(
+    x: Tensor, scale: Tensor, noises: Tensor, gamma: float, *, steps: int | None = None, reading: str = "marginal"
+) -> Tensor:
+    """The image by the scale alone, and by every noise alone.
+
+    Z^j is an estimate of a known multiple of eps~_i (:func:`fewsteps.schedules.noise_share`), and so of the image,
+    (x_i - sqrt(1 - ab_i) eps~_i) / sqrt(ab_i).
+
+    Parameters
+    ----------
+    x : Tensor
+        x_i.
+    scale : Tensor
+        The estimated scale, in (0, 1), of the shape of `x`.
+    noises : Tensor, shape (i, ...)
+        Z^1 to Z^i.
+    gamma : float
+        Positive.
+    steps : int, optional
+        T; default i.
+    reading : {"increment", "marginal", "last"}
+        What the noises are.
+
+    Returns
+    -------
+    Tensor, shape (1 + i, ...)
+        The scale's first; not clamped, so that their errors can be measured.
+
+    Raises
+    ------
+    ShapeError
+        If the noises have another shape than `x`, or the scale is outside (0, 1).
+    ParameterError
+        If the reading is unknown, `gamma` <= 0 or T is below i.
+
+    Notes
+    -----
+    Source: PX-8.
+    """
+    _check_noises(noises, x)
+    i = len(noises)
+    steps = integer("steps", i if steps is None else steps, least=i)
+    by_scale = scale_image(scale, gamma)
+    rate = scale.log() / steps
+    end, spread = (i * rate / 2).exp(), (-torch.expm1(i * rate)).sqrt()
+    found = [(x - spread * z / noise_share(rate, i, j, reading)) / end for j, z in enumerate(noises, 1)]
+    return torch.stack([by_scale, *found])
+
+
+def combined(images: Tensor, variances: Tensor) -> Tensor:
+    """One image out of several estimates, each weighted by the inverse of its variance.
+
+    Best for independent errors. Those of one network are not, so it is never worse than the best of them by much, and
+    not much better.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, ...)
+    variances : Tensor, shape (n, ...)
+        Mean squared errors, positive, which broadcast over the images; infinite for one that is not to count.
+
+    Returns
+    -------
+    Tensor, shape (...)
+        In [PIXEL_MIN, 1].
+
+    Raises
+    ------
+    ShapeError
+        If there is not one variance for each estimate, one is not positive, or none is finite.
+
+    Notes
+    -----
+    Source: PX-8 (a form that does not amplify).
+    """
+    if len(images) != len(variances):
+        raise ShapeError(f"variances must have one entry for each of the {len(images)} images, not {len(variances)}.")
+    if not bool((variances > 0).all()) or not bool(variances.isfinite().any(0).all()):
+        raise ShapeError("variances must be positive, and one of them finite.")
+    weights = 1 / variances.reshape(*variances.shape, *[1] * (images.ndim - variances.ndim))
+    # An estimate that overflowed counts for nothing, and zero times infinity would be no number.
+    known = torch.where(images.isfinite(), weights.expand_as(images), 0.0)
+    return ((known * images.nan_to_num(0, 0, 0)).sum(0) / known.sum(0).clamp_min(1e-30)).clamp(PIXEL_MIN, 1)
+
+
+def renoised(
+    predict: Callable[[Tensor, float], Tensor],
+    start: Tensor,
+    times: Tensor,
+    *,
+    gamma: float,
+    noise: Callable[[tuple[int, ...]], Tensor],
+    eta: float = 1.0,
+    calls: int = 1,
+) -> Iterator[Step]:
+    """An image is predicted, put back under the noise of an earlier step by Eq. 9, and predicted again.
+
+    No error is multiplied on the way, as it is by Algorithm 1 with all noises fixed in advance. The schedule of a step
+    is that of the image predicted last, so the new noise is as strong as that image says, and a network can read its
+    own answer there: whether asking again helps has to be measured.
+
+    Parameters
+    ----------
+    predict : callable
+        From (x_i, i / T) to an estimate of the image.
+    start : Tensor
+        x_i at the first of the times.
+    times : Tensor, shape (n + 1,)
+        i / T, decreasing from at most 1 to 0: n predictions.
+    gamma : float
+        Positive.
+    noise : callable
+        From a shape to white noise.
+    eta : float
+        From 0, where the noise that the prediction implies is kept (DDIM), to 1, where it is drawn anew.
+    calls : int
+        Network calls of a prediction.
+
+    Yields
+    ------
+    Step
+
+    Raises
+    ------
+    ParameterError
+        If the times do not decrease from at most 1 to 0, or a number is out of range.
+
+    Notes
+    -----
+    Source: PX-8, Eq. 9 (the smallest change that generates).
+    """
+    number("eta", eta, least=0, most=1)
+    integer("calls", calls, least=1)
+    grid = [float(t) for t in times]
+    if len(grid) < 2 or grid[0] > 1 or grid[-1] != 0 or any(s >= t for t, s in pairwise(grid)):
+        raise ParameterError("times must decrease from at most 1 to 0.")
+    x = start
+    for i, (t, s) in enumerate(pairwise(grid), 1):
+        x0 = predict(x, t).clamp(PIXEL_MIN, 1)
+        schedule = PixelAware(x0, gamma)
+        kept = (x - schedule.alpha(t) * x0) / schedule.sigma(t)
+        fresh = noise(tuple(x.shape)).to(x) if s and eta else kept
+        x = schedule.alpha(s) * x0 + schedule.sigma(s) * ((1 - eta**2) ** 0.5 * kept + eta * fresh)
+        yield Step(i, s, x, x0, calls * i)
+
+
+def _check_noises(noises: Tensor, x: Tensor) -> None:
+    if noises.shape[1:] != x.shape or not len(noises):
+        raise ShapeError(f"noises must have the shape (T, {', '.join(map(str, x.shape))}), not {tuple(noises.shape)}.")
+
+
+def _check_scale(scale: Tensor) -> None:
+    if not bool(((scale > 0) & (scale < 1)).all()):
+        raise ShapeError("scale must have all entries in (0, 1): it is exp(-gamma x0) of pixels above 0.")
 
 
 def _factor(factor: str, rate: Tensor, j: int) -> Tensor:

@@ -27,6 +27,9 @@ Below it brighter pixels lose SNR faster, as Proposition 1 says; beyond it they 
 have none left."""
 
 Form = Literal["correct", "printed"]
+READINGS = ("increment", "marginal", "last")
+"""What the noises Z^1 ... Z^T of one trajectory may be: those of its single steps (Eq. 2), those that take x_0 to every
+state at once (Eq. 3), or that of its last state for every step."""
 
 
 def image_scale(x0: Tensor, gamma: float) -> Tensor:
@@ -122,6 +125,43 @@ class PixelAware:
     def sigma(self, t: Time) -> Tensor:
         """sqrt(1 - alpha_bar), without the cancellation for dark pixels."""
         return (-torch.expm1(-self._exponent(t))).sqrt()
+
+
+def noise_share(rate: Tensor, i: Tensor | int, j: Tensor | int, reading: str) -> Tensor:
+    """What x_i and x_0 tell of the noise of an earlier step j: this multiple of the noise eps~_i that took x_0 to x_i.
+
+    E[Z^j | x_i, x_0] = share * eps~_i with eps~_i = (x_i - sqrt(ab_i) x_0) / sqrt(1 - ab_i), and no more is to be had:
+    the rest of the trajectory is independent of its end. It is what a network that sees x_i should say of Z^j where it
+    knows the image.
+
+    Parameters
+    ----------
+    rate : Tensor
+        log alpha = -gamma x0 / T, negative; broadcasts with the steps.
+    i, j : Tensor or int
+        Steps, 1 <= j <= i.
+    reading : {"increment", "marginal", "last"}
+
+    Returns
+    -------
+    Tensor
+        In (0, 1].
+
+    Raises
+    ------
+    ParameterError
+        If the reading is unknown.
+
+    Notes
+    -----
+    Source: PX-7; PX-6, Eq. 15 (whose least error it decides).
+    """
+    if reading not in READINGS:
+        raise ParameterError(f"reading must be one of {', '.join(READINGS)}, not {reading!r}.")
+    if reading == "last":
+        return torch.ones_like(rate * i * j)
+    own = rate * torch.ones_like(rate * j) if reading == "increment" else rate * j
+    return ((i - j) * rate / 2).exp() * (torch.expm1(own) / torch.expm1(i * rate)).sqrt()
 
 
 def pixel_snr(x0: Tensor, t: Time, gamma: float) -> Tensor:

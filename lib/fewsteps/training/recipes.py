@@ -17,13 +17,16 @@ from fewsteps.losses import (
     Distillation,
     Eps,
     Objective,
+    ParallelNoise,
     Poser,
+    ScaleEstimation,
     ScoreMatching,
+    SingleHead,
     geometric_levels,
     overlapping_levels,
     settling_eps,
 )
-from fewsteps.training.teacher import Eye, Teacher
+from fewsteps.training.teacher import Eye, Scales, Teacher
 
 
 @dataclass(frozen=True)
@@ -351,6 +354,79 @@ RECIPES |= {
         slim(RECIPES["cifar10"], _NARROW, "", label="haar", resample="haar"),
         slim(RECIPES["cifar10"], _NARROW, "wsf", label="flat", alpha=0.0),
         *(slim(RECIPES[f"faces{kind}"], _NARROW, parts) for kind in ("", "-latent") for parts in ("", "wsf")),
+    )
+}
+
+
+def pixel_aware(like: Recipe, steps: int = 50, *, sampled: int = 0, suffix: str = "") -> list[Recipe]:
+    """PixelAware's networks for a data set: three estimators, the parallel network and the single head beside it.
+
+    The network that is told the scale needs the first of them, `like.name`-scale, among the checkpoints. Gamma is a
+    tenth of T, as in the paper.
+
+    Parameters
+    ----------
+    like : Recipe
+        Whose data they are trained on.
+    steps : int
+        T.
+    sampled : int
+        Sub-networks trained in a step; 0 for all.
+    suffix : str
+        Ends the names.
+
+    Notes
+    -----
+    Source: PX-5; PX-6; PX-10, Appendix F.
+    """
+    gamma, channels = steps / 10, like.network["channels"]
+    scale = dict(kind="scale", channels=channels, size=like.size, width=32, multipliers=[1, 2, 3], kept=8, latent=256)
+    parallel = dict(kind="parallel", channels=channels, size=like.size, width=32, multipliers=[1, 2, 2], hidden=4)
+    estimator = f"{like.name}-scale{suffix}"
+
+    def estimation(estimates: str) -> Callable[[Images], Objective]:
+        return lambda images: ScaleEstimation(gamma, steps, estimates)
+
+    def parallel_noise(images: Images) -> Objective:
+        return ParallelNoise(gamma, steps, Scales(estimator, gamma, steps), sampled=sampled)
+
+    def single_head(images: Images) -> Objective:
+        return SingleHead(gamma, steps, Scales(estimator, gamma, steps))
+
+    made = {
+        "scale": ("scale estimator", scale, estimation("scale")),
+        "scale-log": ("scale estimator that says the logarithm", scale | {"output": "linear"}, estimation("log")),
+        "direct": ("the scale estimator's control, which says the image", scale, estimation("image")),
+        "parallel": (
+            f"the noises of all {steps} steps in one pass",
+            parallel | {"heads": steps},
+            parallel_noise,
+        ),
+        "single": (
+            "one head on the parallel network's backbone, which says the image",
+            parallel | {"heads": 1, "masked": False},
+            single_head,
+        ),
+    }
+    return [
+        replace(
+            like,
+            name=f"{like.name}-{end}{suffix}",
+            title=f"{like.title.split(',')[0]}, PixelAware at T = {steps}: {what}",
+            network=network,
+            objective=objective,
+            unlabelled=0.0,
+        )
+        for end, (what, network, objective) in made.items()
+    ]
+
+
+RECIPES |= {
+    made.name: made
+    for made in (
+        *(made for name in ("mnist", "fashion", "cifar10") for made in pixel_aware(RECIPES[name])),
+        *pixel_aware(RECIPES["mnist"], 100, sampled=50, suffix="-100"),
+        *pixel_aware(RECIPES["mnist"], 200, sampled=50, suffix="-200"),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Trained networks that others are trained by: a teacher, the eye of a perceptual term, and what makes latents."""
+"""Trained networks that others are trained by: a teacher, an eye, an estimator of scales, and what makes latents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from fewsteps.data import Images
 from fewsteps.errors import CheckpointError
 from fewsteps.files import digest
 from fewsteps.losses.denoising import Objective
-from fewsteps.networks import DDGAN, Autoencoder, Classifier, UNet, build
+from fewsteps.losses.pixel import to_scale
+from fewsteps.networks import DDGAN, Autoencoder, Classifier, ScaleVAE, UNet, build
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -110,6 +111,47 @@ class Eye:
     def __call__(self, images: Tensor) -> Sequence[Tensor]:
         """As :meth:`fewsteps.networks.Classifier.taps`."""
         return self.network.to(images.device).taps(images)
+
+
+class Scales:
+    """A shipped scale estimator: what the parallel network is told.
+
+    Parameters
+    ----------
+    name : str
+        Of a scale estimator among the checkpoints.
+    gamma, steps
+        Of the pupil's forward process; the estimator must have been trained on the same.
+    folder : Path, optional
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint, it is no scale estimator, or it was trained for another gamma or T.
+
+    Notes
+    -----
+    The map is that of the mean of its vector. Source: PX-5, PX-6, section 3.3.
+    """
+
+    def __init__(self, name: str, gamma: float, steps: int, folder: Path = checkpoints.FOLDER) -> None:
+        card, network = _loaded(name, ScaleVAE, "the parallel network needs a scale estimator", folder)
+        said = card["predicts"]
+        if (said["gamma"], said["steps"]) != (gamma, steps):
+            raise CheckpointError(
+                f"{name} estimates scales at gamma {said['gamma']:g} and T {said['steps']}, not at {gamma:g} and "
+                f"{steps}."
+            )
+        self.network, self.gamma, self.estimates = network, gamma, said["estimates"]
+        self.name, self.sha256 = name, card["weights"]["sha256"]
+
+    def __repr__(self) -> str:
+        return f"Scales({self.name}, {self.sha256[:16]})"
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, times: Tensor) -> Tensor:
+        """The estimated scale of images at steps, (B, C, H, W)."""
+        return to_scale(self.network.to(x.device)(x, times)[0], self.estimates, self.gamma)
 
 
 @torch.no_grad()

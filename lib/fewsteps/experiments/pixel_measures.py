@@ -1,0 +1,386 @@
+"""What is measured of PixelAware: scales, noises by step, Algorithm 1's amplification, images and their neighbours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewsteps import metrics, samplers
+from fewsteps.experiments import pixel_aware, references, starts
+from fewsteps.experiments.pixel_aware import BATCH, BINS, Estimator, Form, Reverse
+from fewsteps.experiments.starts import Law
+from fewsteps.schedules import PIXEL_MIN, PixelAware, diffuse, image_scale, noise_share
+
+CALIBRATION = 512  # training images by which errors are known
+CALIBRATION_SEED = 2**40 - 2
+
+
+def similarity(first: Tensor, second: Tensor) -> float:
+    """Mean structural similarity of pairs of images in [0, 1], by scikit-image: windows of 7 x 7, all channels.
+
+    Parameters
+    ----------
+    first, second : Tensor, shape (N, C, H, W)
+
+    Notes
+    -----
+    Source: PX-5, section 3.2.3 and Appendix E.
+    """
+    from skimage.metrics import structural_similarity
+
+    pairs = zip(first.numpy(), second.numpy(), strict=True)
+    said: list[Any] = [structural_similarity(a, b, channel_axis=0, data_range=1.0) for a, b in pairs]
+    return float(sum(said) / len(said))
+
+
+def states(x0: Tensor, gamma: float, t: float, seed: int = 0) -> Tensor:
+    """Images put under PixelAware's noise, by one draw."""
+    x0 = x0.clamp(PIXEL_MIN, 1)
+    return diffuse(PixelAware(x0, gamma), x0, t, samplers.white_noise(seed, dtype=x0.dtype)(tuple(x0.shape)))
+
+
+def scale_scores(
+    estimators: Mapping[str, Estimator], known: Tensor, unseen: Tensor, at: Sequence[int]
+) -> list[dict[str, Any]]:
+    """How well the scale, alpha-bar and the image are estimated at some steps.
+
+    Parameters
+    ----------
+    estimators : mapping of name to Estimator
+        All of one gamma and T.
+    known, unseen : Tensor, shape (N, C, H, W)
+        Training images, whose mean is the constant estimate; and test images.
+    at : sequence of int
+        Steps i.
+
+    Returns
+    -------
+    list of dict
+        ``who``, ``i``, ``ssim_scale``, ``ssim_alpha_bar``, ``scale_rmse``, ``image_rmse``: the last of the image that
+        is read back, -log(x_delta) / gamma.
+
+    Notes
+    -----
+    Source: PX-5, Fig. 3 and Appendix E; PX-10, Appendix F.
+    """
+    some = next(iter(estimators.values()))
+    gamma, steps = some.gamma, some.steps
+    x0 = unseen.clamp(PIXEL_MIN, 1)
+    truth = image_scale(x0, gamma)
+    middle = image_scale(known.clamp(PIXEL_MIN, 1).mean(0, keepdim=True), gamma).expand_as(x0)
+    rows = []
+    for i in at:
+        x = states(unseen, gamma, i / steps)
+        said = {who: estimator.scale(x, i) for who, estimator in estimators.items()} | {"constant": middle}
+        for who, scale in said.items():
+            rows.append(
+                {
+                    "who": who,
+                    "i": i,
+                    "ssim_scale": similarity(scale, truth),
+                    "ssim_alpha_bar": similarity(scale ** (i / steps), truth ** (i / steps)),
+                    "scale_rmse": _rms(scale - truth),
+                    "image_rmse": _rms(samplers.scale_image(scale, gamma) - x0),
+                }
+            )
+    return rows
+
+
+def regression(known: Tensor, gamma: float, steps: int, i: int, reading: str = "marginal") -> tuple[Tensor, Tensor]:
+    """The linear regression of every noise on the state, pixel by pixel, exactly over the training images.
+
+    Over the noise the moments are known, so nothing is drawn: the covariance of Z^j and x_i is the mean over images of
+    the share of eps~_i in Z^j times its spread.
+
+    Parameters
+    ----------
+    known : Tensor, shape (N, C, H, W)
+    gamma : float
+    steps, i : int
+    reading : {"increment", "marginal", "last"}
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        Slopes (i, C, H, W), and the mean of the state (C, H, W), by which the prediction is slope * (x - mean).
+
+    Notes
+    -----
+    Source: PX-6 (the baseline of its claim).
+    """
+    covariance = torch.zeros(i, *known.shape[1:], dtype=torch.float64)
+    first, second = torch.zeros(2, *known.shape[1:], dtype=torch.float64)
+    for part in known.split(500):
+        x0 = part.double().clamp(PIXEL_MIN, 1)
+        rate = -gamma * x0 / steps
+        spread, signal = (-torch.expm1(i * rate)).sqrt(), (i * rate / 2).exp() * x0
+        first += signal.sum(0)
+        second += (signal.square() + spread.square()).sum(0)
+        for j in range(1, i + 1):
+            covariance[j - 1] += (noise_share(rate, i, j, reading) * spread).sum(0)
+    mean = first / len(known)
+    return covariance / len(known) / (second / len(known) - mean.square()), mean
+
+
+def noise_errors(
+    parallel: Reverse, single: Reverse | None, known: Tensor, unseen: Tensor, i: int, seed: int = 0
+) -> dict[str, list[float]]:
+    """Mean squared error of predicted noise by step j, on trajectories of test images.
+
+    Parameters
+    ----------
+    parallel : Reverse
+        The parallel network.
+    single : Reverse or None
+        The single head.
+    known, unseen : Tensor, shape (N, C, H, W)
+        Training images for the regression, and test images.
+    i, seed : int
+        The step of the state; and of the trajectories' noise.
+
+    Returns
+    -------
+    dict of str to list of float
+        "network", "regression", "single" and "oracle": the one who knows the image, whose error nobody is below.
+
+    Notes
+    -----
+    Source: PX-6, Eq. 15.
+    """
+    gamma, steps = parallel.gamma, parallel.steps
+    slopes, mean = regression(known, gamma, steps, i)
+    slopes, mean = slopes.float(), mean.float()
+    noise = samplers.white_noise(seed)
+    total: dict[str, Tensor] = {}
+    for part in unseen.split(BATCH):
+        x0 = part.clamp(PIXEL_MIN, 1)
+        path = samplers.forward_path(x0, gamma, steps, noise)
+        x, wanted = path.states[i], path.marginals[:i]
+        said = {"network": parallel.noises(x, i)[1], "oracle": samplers.noises_of(x, x0, gamma, i, steps)}
+        said["regression"] = slopes[:, None] * (x - mean)
+        if single is not None:
+            said["single"] = single.noises(x, i)[1]
+        for who, z in said.items():
+            total[who] = total.get(who, torch.zeros(i)) + (z - wanted).square().flatten(2).mean(2).sum(1)
+    return {who: (value / len(unseen)).tolist() for who, value in total.items()}
+
+
+def noise_ratio(found: Mapping[str, Sequence[float]], who: str = "network") -> float:
+    """Error above that of one who knows the image, over the regression's, mean over the steps: 0 is perfect."""
+    above = {name: [a - b for a, b in zip(found[name], found["oracle"], strict=True)] for name in (who, "regression")}
+    return sum(above[who]) / sum(above["regression"])
+
+
+def calibrate(reverse: Reverse, known: Tensor, at: Sequence[int] = ()) -> Reverse:
+    """The same network, with the errors of every estimate of the image known by brightness.
+
+    Parameters
+    ----------
+    reverse : Reverse
+        A parallel network.
+    known : Tensor, shape (N, C, H, W)
+        Training images: `CALIBRATION` of them are used.
+    at : sequence of int
+        Steps i; default those of every form.
+
+    Notes
+    -----
+    States are made from images here, and in use they come from a fitted law or from the network's own images; errors
+    there are larger. A network is judged on other images and seeds.
+
+    Source: PX-8.
+    """
+    places = set(at) or {
+        i for form in pixel_aware.FORMS.values() if not form.single and 0 < form.predictions <= reverse.steps
+        for i in form.times(reverse.steps)
+    }  # fmt: skip
+    chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(1))[:CALIBRATION]
+    x0 = known[chosen].clamp(PIXEL_MIN, 1)
+    tables = {}
+    for i in sorted(places):
+        sums, counts = torch.zeros(1 + i, BINS, dtype=torch.float64), torch.zeros(BINS, dtype=torch.float64)
+        x = states(x0, reverse.gamma, i / reverse.steps, CALIBRATION_SEED)
+        for some, clean in zip(x.split(BATCH), x0.split(BATCH), strict=True):
+            scale, noises = reverse.noises(some, i)
+            found = samplers.estimates(some, scale, noises, reverse.gamma, steps=reverse.steps, reading=reverse.reading)
+            place = (found[0] * BINS).long().clamp(0, BINS - 1).flatten()
+            errors = (found - clean).square().flatten(1).double().clamp_max(1e12)
+            inside = torch.nn.functional.one_hot(place, BINS).double()
+            sums += errors @ inside
+            counts += inside.sum(0)
+        # A brightness that never came up is taken for the worst of all.
+        table = torch.where(counts > 0, sums / counts.clamp_min(1), sums.sum() + 1)
+        tables[i] = table.clamp_min(1e-12)
+    return replace(reverse, variances=tables)
+
+
+def laws(estimator: Estimator, known: Tensor, *, components: int = 10, seed: int = 3) -> dict[str, Law]:
+    """Laws of x_T fitted to training images.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    known : Tensor, shape (N, C, H, W)
+    components : int
+        Of the mixture over vectors; that over pixels has 6 times as many.
+    seed : int
+        Of the noise of x_T.
+
+    Notes
+    -----
+    Source: PX-4, PX-8.
+    """
+    x = torch.cat([states(part, estimator.gamma, 1.0, seed + k) for k, part in enumerate(known.split(2000))])
+    return {
+        "pixels": starts.fit_pixels(x, 6 * components),
+        "latent": starts.fit_vectors(estimator.vectors(x, estimator.steps), components),
+    }
+
+
+def algorithm_errors(x0: Tensor, gamma: float, steps: int, sizes: Sequence[float]) -> list[dict[str, Any]]:
+    """Algorithm 1 with the true scale and the true noises, to which errors of known size are added.
+
+    Parameters
+    ----------
+    x0 : Tensor
+        Images.
+    gamma : float
+    steps : int
+    sizes : sequence of float
+        Standard deviations of the errors; 0 is the toy of Appendix B.
+
+    Returns
+    -------
+    list of dict
+        ``reading``, ``factor``, ``fresh``, ``size``, ``rmse`` of the image, ``finite``, the share of its pixels that
+        are, and ``amplification``, exp(gamma x0 / 2) at its largest.
+
+    Notes
+    -----
+    Source: PX-8; PX-10, Appendix B.
+    """
+    x0 = x0.double().clamp(PIXEL_MIN, 1)
+    noise = samplers.white_noise(0, dtype=torch.float64)
+    path, scale = samplers.forward_path(x0, gamma, steps, noise), image_scale(x0, gamma)
+    rows = []
+    for reading in ("increment", "marginal", "last"):
+        targets = path.targets(reading)
+        errors = samplers.white_noise(1, dtype=torch.float64)(tuple(targets.shape))
+        for factor in ("printed", "posterior", "ddim"):
+            for fresh in (False, True):
+                for size in sizes:
+                    back = samplers.reverse_path(
+                        path.states[-1],
+                        scale,
+                        targets + size * errors,
+                        factor=factor,
+                        noise=samplers.white_noise(2, dtype=torch.float64) if fresh else None,
+                    )[0]
+                    rows.append(
+                        {
+                            "reading": reading,
+                            "factor": factor,
+                            "fresh": fresh,
+                            "size": size,
+                            "rmse": _rms(back - x0),
+                            "finite": float(back.isfinite().double().mean()),
+                            "amplification": float((gamma * x0.max() / 2).exp()),
+                        }
+                    )
+    return rows
+
+
+def network_path(reverse: Reverse, x: Tensor, form: Form, seed: int = 0) -> dict[str, float]:
+    """What Algorithm 1 makes of a network's own noises: share of finite pixels, their size, and the amplification."""
+    images = form.images(reverse, x, samplers.white_noise(seed))
+    finite = images[images.isfinite()]
+    scale = reverse.estimator.scale(x, reverse.steps)
+    return {
+        "finite": len(finite) / images.numel(),
+        "inside": float(((images >= 0) & (images <= 1)).double().mean()),
+        "largest": float(finite.abs().max()) if len(finite) else float("nan"),
+        "amplification": float(scale.min() ** -0.5),
+    }
+
+
+def distance(images: Tensor, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Fréchet distance to the training images in the features of their classifier, with its interval and floor.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W)
+        What is not finite becomes black, and what is outside [0, 1] is cut.
+    source : mapping
+        ``name`` and ``size`` of the data set.
+
+    Notes
+    -----
+    Source: PX-9.
+    """
+    name = references.networks_for(source["name"], source["size"])[0]
+    extractor = references.feature_network(name)
+    reference = references.read(source["name"], source["size"], name)
+    # In half precision, as the references keep them.
+    features = metrics.features(extractor, images.nan_to_num(0, 1, 0).clamp(0, 1)).half().float()
+    found = metrics.frechet_interval(features, reference.train, generator=torch.Generator().manual_seed(0), draws=100)
+    real = reference.test_features[: len(images)]
+    return {
+        "metric": extractor.distance_name,
+        "value": found.value,
+        "low": min(found.low, found.value),
+        "high": max(found.high, found.value),
+        "floor": metrics.frechet(metrics.Moments.of(real), reference.train),
+        "count": len(images),
+    }
+
+
+def copies(images: Tensor, known: Tensor, unseen: Tensor) -> dict[str, Any]:
+    """How near samples are to training images, and as many test images beside them.
+
+    Parameters
+    ----------
+    images, known, unseen : Tensor, shape (N, C, H, W)
+
+    Returns
+    -------
+    dict
+        ``samples`` and ``test``: the distance to the nearest training image, root mean square over pixels, at the 1 %,
+        10 % and 50 % point; and ``nearer``, the share of samples nearer than the nearest hundredth of test images.
+
+    Notes
+    -----
+    Source: PX-9 (no copies).
+    """
+    some = unseen[: len(images)]
+    found = {
+        who: metrics.nearest(x.flatten(1), known.flatten(1)).distance[:, 0] / known[0].numel() ** 0.5
+        for who, x in (("samples", images.clamp(0, 1)), ("test", some))
+    }
+    points = torch.tensor([0.01, 0.1, 0.5])
+    said: dict[str, Any] = {who: value.float().quantile(points).tolist() for who, value in found.items()}
+    return said | {"nearer": float((found["samples"] < said["test"][0]).double().mean())}
+
+
+def seconds(make: Any, count: int) -> tuple[Any, float]:
+    """What a call returns, and its seconds per image."""
+    begin = time.perf_counter()
+    made = make()
+    return made, (time.perf_counter() - begin) / count
+
+
+@lru_cache(maxsize=1)
+def pixels_of(dataset: str, size: int) -> tuple[Tensor, Tensor]:
+    """Training and test images."""
+    from fewsteps import data
+
+    return data.load(dataset, "train", size).images, data.load(dataset, "test", size).images
+
+
+def _rms(value: Tensor) -> float:
+    return float(value.double().square().mean().sqrt())

@@ -1,0 +1,722 @@
+"""PixelAware's networks, objectives, starts and ways to an image, on 8 px digits and against plain loops."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from fewsteps import checkpoints, samplers, schedules, trained
+from fewsteps.data import load
+from fewsteps.errors import CheckpointError, DataError, ParameterError, ShapeError
+from fewsteps.experiments import gates, pixel_aware, pixel_measures, starts
+from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.losses import ParallelNoise, ScaleEstimation, SingleHead, to_scale
+from fewsteps.losses.pixel import noised
+from fewsteps.networks import Parallel, ScaleVAE, build
+from fewsteps.schedules import PIXEL_MIN, image_scale, noise_share
+from fewsteps.training import RECIPES, recipe, train
+from fewsteps.training.teacher import Scales
+
+GAMMA, T = 4.0, 6
+SCALE = {"kind": "scale", "channels": 1, "size": 8, "width": 8, "multipliers": [1, 2], "patch": 1, "latent": 20}
+PARALLEL = {"kind": "parallel", "channels": 1, "width": 8, "multipliers": [1, 2], "patch": 1, "hidden": 4}
+
+
+def drawn(*shape, seed=0, dtype=torch.float64):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def image(*shape, seed=0):
+    return PIXEL_MIN + (1 - PIXEL_MIN) * drawn(*shape, seed=seed)
+
+
+def normal(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def stirred(network, seed=1):
+    """No weight at zero, so that nothing is silent because it has not been trained."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return network
+
+
+def made(description, **other):
+    torch.manual_seed(0)
+    return stirred(build(json.loads(json.dumps({**description, **other}))))
+
+
+def constant(scale):
+    """An estimator that says one scale, whatever it sees."""
+    return lambda x, times: scale.expand_as(x)
+
+
+class Says(torch.nn.Module):
+    """A network that says what it is told to, and remembers what it was asked."""
+
+    latent = 3
+
+    def __init__(self, *said):
+        super().__init__()
+        self.said, self.asked = said, ()
+
+    def forward(self, *asked):
+        self.asked = asked
+        return self.said if len(self.said) > 1 else self.said[0]
+
+
+class TestScaleVAE:
+    """PX-5: the scale estimator."""
+
+    def test_all_passes_one_vector(self):
+        """PX-5, Appendix C: 4 x 4 positions are flattened, projected to a longer vector, and made a map."""
+        network, x, times = made(SCALE), normal(3, 1, 8, 8, dtype=torch.float32), torch.tensor([0.2, 0.5, 1.0])
+        mean, std = network.encode(x, times)
+        assert mean.shape == std.shape == (3, 20) and bool((std > 0).all())
+        assert made(SCALE, kept=1).mean_and_spread.in_features == 16
+        assert ScaleVAE(1).latent > ScaleVAE(1).mean_and_spread.in_features  # the paper projects to more
+        said, *_ = network(x, times)
+        assert torch.equal(said, network.decode(mean, times)) and said.shape == x.shape
+        noise = normal(3, 20, seed=1, dtype=torch.float32)
+        assert torch.equal(network(x, times, noise)[0], network.decode(mean + std * noise, times))
+        assert bool(((said > 0) & (said < 1)).all())
+        assert made(SCALE, output="linear")(x, times)[0].min() < 0
+
+    def test_the_step_is_heard_both_ways(self):
+        network, x = made(SCALE), normal(2, 1, 8, 8, dtype=torch.float32)
+        early, late = (torch.full((2,), t) for t in (0.1, 0.9))
+        assert (network.encode(x, early)[0] - network.encode(x, late)[0]).abs().max() > 1e-3
+        vector = torch.ones(2, 20)
+        assert (network.decode(vector, early) - network.decode(vector, late)).abs().max() > 1e-4
+
+    @pytest.mark.parametrize(
+        ("given", "sentence"),
+        [
+            ({"width": 12}, "width must be a multiple of 8, not 12"),
+            ({"size": 16}, "size must be 8 for 2 resolutions and a patch of 1, so that the last is 4 x 4, not 16"),
+            ({"output": "tanh"}, "output must be one of sigmoid, linear, not 'tanh'"),
+            ({"latent": 0}, "latent must be an integer of at least 1"),
+        ],
+    )
+    def test_bad_numbers_are_named(self, given, sentence):
+        with pytest.raises(ParameterError, match=sentence):
+            build({**SCALE, **given})
+
+    def test_other_shapes_are_refused(self):
+        network = made(SCALE)
+        with pytest.raises(ShapeError, match=r"x must have the shape \(B, 1, 8, 8\), not \(2, 1, 16, 8\)"):
+            network(torch.zeros(2, 1, 16, 8), torch.ones(2))
+        with pytest.raises(ShapeError, match=r"latents must have the shape \(B, 20\), not \(2, 3\)"):
+            network.decode(torch.zeros(2, 3), torch.ones(2))
+
+
+class TestParallel:
+    """PX-6: T sub-networks in one pass."""
+
+    def test_each_is_the_network_that_it_would_be_alone(self):
+        """PX-6, Eq. 14: grouped convolutions are T small networks, computed one by one here."""
+        network = made(PARALLEL, heads=3, channels=2, masked=False)
+        x, scale = normal(2, 2, 8, 8, dtype=torch.float32), drawn(2, 2, 8, 8, dtype=torch.float32)
+        times = torch.tensor([0.4, 1.0])
+        together = network(x, times, scale)
+        assert together.shape == (2, 6, 8, 8)
+        for j in (0, 2):
+            alone = made(PARALLEL, heads=1, channels=2, masked=False)
+            weights = network.state_dict()
+            alone.load_state_dict({k: w[j : j + 1] if k.startswith("each.") else w for k, w in weights.items()})
+            torch.testing.assert_close(alone(x, times, scale), together[:, 2 * j : 2 * j + 2], rtol=1e-4, atol=1e-5)
+
+    def test_some_of_them_are_what_they_are_among_all(self):
+        network = made(PARALLEL, heads=5)
+        x, scale, times = normal(2, 1, 8, 8, dtype=torch.float32), torch.full((2, 1, 8, 8), 0.3), torch.ones(2)
+        chosen = torch.tensor([0, 3])
+        some = network(x, times, scale, chosen)
+        torch.testing.assert_close(some, network(x, times, scale)[:, chosen], rtol=1e-4, atol=1e-5)
+
+    def test_the_mask_closes_later_steps(self):
+        """PX-6, M_j: ones up to the step of the input, zeros beyond, for every i exactly."""
+        for steps in (7, 50):
+            network = Parallel(1, heads=steps, width=8, multipliers=(1,), attention=(), patch=1, hidden=1)
+            torch.nn.init.ones_(network.each.bias)
+            i = torch.arange(1, steps + 1)
+            x = torch.zeros(steps, 1, 4, 4)
+            open_ = network(x, i.float() / steps, x)[:, :, 0, 0]
+            assert torch.equal(open_ > 0.5, torch.arange(1, steps + 1) <= i[:, None])
+            assert not open_[0, 1:].any()
+
+    def test_a_sub_network_is_trained_by_its_own_loss_alone(self):
+        """PX-6, Eq. 15: the gradient of loss j is zero in the parameters of every G_k but G_j, and not in the
+        backbone."""
+        network = made(PARALLEL, heads=T)
+        objective = ParallelNoise(GAMMA, T, constant(torch.tensor(0.4)))
+        generator = torch.Generator().manual_seed(0)
+        posed = noised(image(4, 1, 8, 8).float(), GAMMA, T, generator)
+        posed = replace(posed, steps=torch.full((4,), T), times=torch.ones(4))
+        targets = objective.targets(posed, torch.arange(T), generator)
+        for j in (0, 2, T - 1):
+            network.zero_grad()
+            only = torch.tensor([j])
+            said = network(posed.x, posed.times, torch.full_like(posed.x, 0.4))
+            objective.loss(said[:, only], targets[:, only], posed.steps, only).sum().backward()
+            for name, weight in network.each.named_parameters():
+                moved = weight.grad.flatten(1).abs().sum(1) > 0
+                assert moved.tolist() == [k == j for k in range(T)], name
+            assert all(bool(w.grad.abs().sum() > 0) for n, w in network.named_parameters() if "fuse" in n)
+
+    def test_step_and_scale_are_fused_at_every_level(self):
+        """PX-6, Appendix C: before every encoder and decoder, and before the sub-networks."""
+        network = made(PARALLEL, heads=2)
+        assert len(network.fuse_encoders) == len(network.fuse_decoders) == network.levels == 2
+        x, times = normal(2, 1, 8, 8, dtype=torch.float32), torch.ones(2)
+        said = [network(x, times, torch.full_like(x, level)) for level in (0.1, 0.9)]
+        assert (said[0] - said[1]).abs().max() > 1e-3
+        for fuse in (*network.fuse_encoders, *network.fuse_decoders, network.fuse_heads):
+            h, steer = torch.zeros(1, fuse.step.out_features, 4, 4), torch.zeros(1, 32)
+            assert fuse(h, steer, torch.ones(1, 1, 4, 4)).abs().max() > 0
+
+    def test_bad_input_is_one_sentence(self):
+        network = made(PARALLEL, heads=2, size=8)
+        x, times = torch.zeros(1, 1, 8, 8), torch.ones(1)
+        with pytest.raises(ShapeError, match=r"scale must have the shape of x, \(1, 1, 8, 8\), not \(1, 1, 4, 4\)"):
+            network(x, times, x[..., :4, :4])
+        with pytest.raises(ShapeError, match="x must be 8 x 8 pixels, not 16 x 16"):
+            network(torch.zeros(1, 1, 16, 16), times, torch.zeros(1, 1, 16, 16))
+        for given, sentence in (
+            ({"heads": 0}, "heads must be an integer of at least 1"),
+            ({"width": 9}, "width must be a multiple of 8"),
+            ({"attention": [2]}, "attention must name resolutions from 0 to 1"),
+            ({"hidden": 0}, "hidden must be an integer of at least 1"),
+        ):
+            with pytest.raises(ParameterError, match=sentence):
+                build({**PARALLEL, "heads": 2, **given})
+
+
+class TestNoiseShare:
+    @pytest.mark.parametrize("reading", schedules.pixel.READINGS)
+    def test_it_is_the_regression_on_the_last_noise(self, reading):
+        """PX-7: over many trajectories of one image, by least squares."""
+        x0 = torch.full((60_000, 1), 0.35, dtype=torch.float64)
+        path = samplers.forward_path(x0, GAMMA, T, samplers.white_noise(2, dtype=torch.float64))
+        rate = torch.tensor(-GAMMA * 0.35 / T, dtype=torch.float64)
+        for i in (2, T):
+            end = path.marginals[i - 1]
+            targets = path.marginals[i - 1 : i].expand(i, -1, -1) if reading == "last" else path.targets(reading)[:i]
+            slope = (targets * end).mean((1, 2)) / end.square().mean()
+            found = torch.stack([noise_share(rate, i, j, reading) for j in range(1, i + 1)])
+            torch.testing.assert_close(found, slope, atol=0.015, rtol=0)
+
+    def test_an_unknown_reading_is_named(self):
+        with pytest.raises(ParameterError, match="reading must be one of increment, marginal, last"):
+            noise_share(torch.tensor(-0.1), 3, 1, "first")
+
+
+class TestObjectives:
+    """PX-5, PX-6, PX-10: each against a plain loop in float64."""
+
+    def test_images_are_noised_by_eq_9(self):
+        x0 = image(5, 1, 2, 2)
+        posed = noised(x0, GAMMA, T, torch.Generator().manual_seed(3))
+        for b in range(5):
+            i = int(posed.steps[b])
+            assert 1 <= i <= T and float(posed.times[b]) == pytest.approx(i / T)
+            for p in range(2):
+                bar = math.exp(-GAMMA * i * float(x0[b, 0, p, 1]) / T)
+                wanted = bar**0.5 * float(x0[b, 0, p, 1]) + (1 - bar) ** 0.5 * float(posed.noise[b, 0, p, 1])
+                assert float(posed.x[b, 0, p, 1]) == pytest.approx(wanted)
+        dark = noised(torch.zeros(3, 1, 2, 2), GAMMA, T, torch.Generator())
+        assert bool((dark.rate < 0).all()) and bool(dark.x.isfinite().all())
+
+    @pytest.mark.parametrize("estimates", ["scale", "log", "image"])
+    def test_the_estimator_is_asked_for_its_scale(self, estimates):
+        """PX-5; PX-10 for the image: squared error of what is estimated, and the divergence, by hand."""
+        x0, said = image(3, 1, 2, 2), image(3, 1, 2, 2, seed=1)
+        mean, std = normal(3, 3), drawn(3, 3, seed=4) + 0.1
+        network = Says(said, mean.float(), std.float())
+        got = ScaleEstimation(GAMMA, T, estimates, kl=0.01)(network, x0, None, torch.Generator().manual_seed(0))
+        assert network.asked[2].shape == (3, 3)
+        for b in range(3):
+            error = divergence = 0.0
+            for p in range(2):
+                for q in range(2):
+                    true, told = float(x0[b, 0, p, q]), float(said[b, 0, p, q])
+                    if estimates == "scale":
+                        error += (told - math.exp(-GAMMA * true)) ** 2 / 4
+                    elif estimates == "log":
+                        error += (-GAMMA * told - math.log(math.exp(-GAMMA * true))) ** 2 / 4
+                    else:
+                        error += (told - true) ** 2 / 4
+            for k in range(3):
+                m, s = float(mean[b, k]), float(std[b, k])
+                divergence += (m * m + s * s - 1) / 2 - math.log(s)
+            assert float(got[b]) == pytest.approx(error + 0.01 * divergence / 4, rel=1e-5)
+
+    @pytest.mark.parametrize("reading", schedules.pixel.READINGS)
+    def test_the_noises_of_one_trajectory_are_the_targets(self, reading):
+        """PX-6, Eq. 15; PX-7: drawn targets walk from x0 to the very x_i that the network sees."""
+        x0 = image(4, 1, 2, 2)
+        objective = ParallelNoise(GAMMA, T, constant(torch.tensor(0.5)), reading=reading, drawn=True)
+        generator = torch.Generator().manual_seed(1)
+        posed = noised(x0, GAMMA, T, generator)
+        targets = objective.targets(posed, torch.arange(T), generator)
+        for b in range(4):
+            i, state = int(posed.steps[b]), x0[b]
+            alpha = image_scale(x0[b], GAMMA) ** (1 / T)
+            for j in range(i):
+                if reading == "increment":
+                    state = alpha.sqrt() * state + (1 - alpha).sqrt() * targets[b, j]
+                else:
+                    bar = alpha ** (j + 1)
+                    state = bar.sqrt() * x0[b] + (1 - bar).sqrt() * targets[b, j]
+            if reading == "last":
+                torch.testing.assert_close(targets[b], posed.noise[b].expand(T, 1, 2, 2))
+            torch.testing.assert_close(state, posed.x[b])
+
+    def test_marginals_of_a_drawn_trajectory_have_its_correlations(self):
+        """PX-7: Eq. 3's noises of one trajectory are standard normal, and correlated as Eq. 2 makes them."""
+        x0 = torch.full((30_000, 1, 1, 1), 0.4, dtype=torch.float64)
+        objective = ParallelNoise(GAMMA, T, constant(torch.tensor(0.5)), drawn=True)
+        generator = torch.Generator().manual_seed(5)
+        posed = noised(x0, GAMMA, T, generator)
+        posed = replace(posed, steps=torch.full_like(posed.steps, T))
+        z = objective.targets(posed, torch.arange(T), generator).flatten(1)
+        path = samplers.forward_path(x0, GAMMA, T, samplers.white_noise(0, dtype=torch.float64))
+        wanted = torch.corrcoef(path.marginals.flatten(1))
+        torch.testing.assert_close(z.mT @ z / len(z), wanted, atol=0.03, rtol=0)
+
+    @pytest.mark.parametrize("reading", ["increment", "marginal"])
+    def test_means_of_targets_train_the_same(self, reading):
+        """PX-6: the gradient with mean targets is the expectation of the one with drawn targets."""
+        x0 = image(1, 1, 1, 1).expand(20_000, 1, 1, 1)
+        slope = torch.zeros(1, T, 1, 1, dtype=torch.float64, requires_grad=True)
+
+        def network(x, times, scale):
+            return slope * x
+
+        found = {}
+        for own in (True, False):
+            objective = ParallelNoise(GAMMA, T, constant(torch.tensor(0.5)), reading=reading, drawn=own)
+            loss = objective(network, x0, None, torch.Generator().manual_seed(2))
+            found[own] = torch.autograd.grad(loss.mean(), slope)[0]
+        torch.testing.assert_close(found[True], found[False], atol=0.01, rtol=0.05)
+
+    def test_losses_are_eq_15(self):
+        """PX-6, Eq. 15: mean over j of the squared error, zero beyond i; by a plain loop."""
+        x0, said = image(3, 2, 2, 2), normal(3, 2 * T, 2, 2, seed=3)
+        objective = ParallelNoise(GAMMA, T, constant(torch.tensor(0.5)))
+        got = objective(Says(said.float()), x0, None, torch.Generator().manual_seed(4))
+        posed = noised(x0, GAMMA, T, torch.Generator().manual_seed(4))
+        for b in range(3):
+            total, i = 0.0, int(posed.steps[b])
+            for j in range(1, i + 1):
+                share = noise_share(posed.rate[b], i, j, "marginal")
+                apart = said[b, 2 * (j - 1) : 2 * j] - share * posed.noise[b]
+                total += float(apart.square().mean()) / T
+            assert float(got[b]) == pytest.approx(total, rel=1e-5)
+
+    def test_sampled_sub_networks_are_told_and_estimate_the_same_loss(self):
+        x0 = image(2, 1, 8, 8).float()
+        network = made(PARALLEL, heads=T)
+        whole = ParallelNoise(GAMMA, T, constant(torch.tensor(0.5)))
+        part = replace(whole, sampled=2)
+        values = [float(part(network, x0, None, torch.Generator().manual_seed(s)).mean().detach()) for s in range(30)]
+        full = [float(whole(network, x0, None, torch.Generator().manual_seed(s)).mean().detach()) for s in range(30)]
+        assert sum(values) / 30 == pytest.approx(sum(full) / 30, rel=0.15)
+
+    def test_the_single_head_says_the_image(self):
+        x0, said = image(3, 1, 2, 2), image(3, 1, 2, 2, seed=1)
+        objective = SingleHead(GAMMA, T, constant(torch.tensor(0.5)))
+        got = objective(Says(said.float()), x0, None, torch.Generator())
+        assert float(got[1]) == pytest.approx(float((x0[1] - said[1]).square().mean()), rel=1e-5)
+
+    @pytest.mark.parametrize(
+        ("make", "sentence"),
+        [
+            (lambda: ScaleEstimation(6.0, 6), r"gamma must be a number above 0 and below 6 \(Eq. 7"),
+            (lambda: ScaleEstimation(0.0, 6), "gamma must be a number above 0"),
+            (lambda: ScaleEstimation(4.0, 0), "steps must be an integer of at least 1"),
+            (lambda: ScaleEstimation(4.0, 6, "edges"), "estimates must be one of scale, log, image, not 'edges'"),
+            (lambda: ScaleEstimation(4.0, 6, kl=-1), "kl must be a number of at least 0"),
+            (lambda: ParallelNoise(7.0, 6, constant(torch.tensor(0.5))), "gamma must be a number above 0 and below 6"),
+            (
+                lambda: ParallelNoise(4.0, 6, constant(torch.tensor(0.5)), reading="all"),
+                "reading must be one of increment, marginal, last, not 'all'",
+            ),
+            (
+                lambda: ParallelNoise(4.0, 6, constant(torch.tensor(0.5)), sampled=7),
+                "sampled must be an integer from 0 to 6, not 7",
+            ),
+            (lambda: SingleHead(8.0, 6, constant(torch.tensor(0.5))), "gamma must be a number above 0 and below 6"),
+            (lambda: to_scale(torch.ones(2), "edges", 4.0), "estimates must be one of"),
+        ],
+    )
+    def test_bad_numbers_are_one_sentence(self, make, sentence):
+        with pytest.raises(ParameterError, match=sentence):
+            make()
+
+    def test_a_scale_is_kept_where_images_have_it(self):
+        said = torch.tensor([-0.3, 0.0, 0.2, 1.0, 1.7])
+        ends = math.exp(-GAMMA), math.exp(-GAMMA * PIXEL_MIN)
+        scale = to_scale(said, "scale", GAMMA)
+        assert bool((scale >= ends[0] - 1e-7).all() and (scale <= ends[1] + 1e-7).all())
+        assert float(scale[2]) == pytest.approx(0.2)
+        torch.testing.assert_close(to_scale(said, "log", GAMMA), (-GAMMA * said.clamp(PIXEL_MIN, 1)).exp())
+        assert torch.equal(to_scale(said, "log", GAMMA), to_scale(said, "image", GAMMA))
+
+
+class TestWays:
+    """PX-8: the ways from noises to an image, on oracle noises first."""
+
+    @pytest.mark.parametrize("reading", schedules.pixel.READINGS)
+    def test_every_estimate_is_the_image_where_the_noises_are_right(self, reading):
+        """PX-8, PX-7: the scale's and every noise's, whatever the noises are read as."""
+        x0 = image(2, 1, 3, 3)
+        path = samplers.forward_path(x0, GAMMA, T, samplers.white_noise(1, dtype=torch.float64))
+        for i in (3, T):
+            noises = samplers.noises_of(path.states[i], x0, GAMMA, i, T, reading)
+            found = samplers.estimates(path.states[i], image_scale(x0, GAMMA), noises, GAMMA, steps=T, reading=reading)
+            torch.testing.assert_close(found, x0.expand(1 + i, 2, 1, 3, 3), rtol=1e-8, atol=1e-8)
+
+    def test_eq_9_gives_the_last_noise_back(self):
+        x0 = image(2, 1, 3, 3)
+        path = samplers.forward_path(x0, GAMMA, T, samplers.white_noise(1, dtype=torch.float64))
+        torch.testing.assert_close(samplers.noises_of(path.states[T], x0, GAMMA, T, T)[-1], path.marginals[-1])
+
+    def test_weights_are_inverse_variances(self):
+        """PX-8: against a loop; what is not finite counts for nothing."""
+        images, variances = image(3, 2, 1, 2, 2), torch.tensor([0.1, 0.5, math.inf], dtype=torch.float64)
+        wanted = (images[0] / 0.1 + images[1] / 0.5) / (1 / 0.1 + 1 / 0.5)
+        torch.testing.assert_close(samplers.combined(images, variances), wanted)
+        images[1] = math.inf
+        torch.testing.assert_close(samplers.combined(images, variances), images[0])
+        with pytest.raises(ShapeError, match="variances must have one entry for each of the 3 images, not 2"):
+            samplers.combined(images, variances[:2])
+        with pytest.raises(ShapeError, match="variances must be positive, and one of them finite"):
+            samplers.combined(images, variances * 0)
+
+    def test_the_best_of_independent_estimates_is_their_mean_by_variance(self):
+        """PX-8: its error is 1 / sum(1 / variance), below that of every single one."""
+        x0 = torch.full((50_000,), 0.5, dtype=torch.float64)
+        variances = torch.tensor([0.002, 0.004, 0.02], dtype=torch.float64)
+        images = x0 + variances.sqrt()[:, None] * normal(3, 50_000)
+        error = float((samplers.combined(images, variances) - x0).square().mean())
+        assert error == pytest.approx(1 / float((1 / variances).sum()), rel=0.03)
+
+    def test_renoising_with_the_true_image_stays_on_the_process(self):
+        """PX-8: every state has the law of Eq. 9 under the image predicted, kept noise or new."""
+        x0 = torch.full((40_000, 1), 0.3, dtype=torch.float64)
+        noise, times = samplers.white_noise(0, dtype=torch.float64), torch.tensor([1.0, 0.5, 0.1, 0.0])
+        for eta in (0.0, 0.6, 1.0):
+            start = schedules.diffuse(schedules.PixelAware(x0, GAMMA), x0, 1.0, noise(tuple(x0.shape)))
+            way = list(samplers.renoised(lambda x, t: x0, start, times, gamma=GAMMA, noise=noise, eta=eta, calls=2))
+            assert [step.nfe for step in way] == [2, 4, 6] and torch.equal(way[-1].x, x0)
+            for step in way[:-1]:
+                bar = math.exp(-GAMMA * 0.3 * step.t)
+                assert float(step.x.mean()) == pytest.approx(bar**0.5 * 0.3, abs=0.02)
+                assert float(step.x.std()) == pytest.approx((1 - bar) ** 0.5, rel=0.02)
+
+    def test_an_error_of_the_network_is_corrected_and_not_amplified(self):
+        """PX-8: noises wrong by 0.1 ruin a white pixel by Algorithm 1; asked again, the error stays what it was."""
+        gamma, steps = 20.0, 200
+        x0 = torch.ones(1, 1, 4, 4, dtype=torch.float64)
+        path = samplers.forward_path(x0, gamma, steps, samplers.white_noise(1, dtype=torch.float64))
+        noises = path.increments + 0.1 * normal(steps, 1, 1, 4, 4)
+        back = samplers.reverse_path(path.states[-1], image_scale(x0, gamma), noises, factor="printed")[0]
+        assert float((back - x0).abs().max()) > 100
+
+        def predict(x, t):
+            return x0 - 0.1 * normal(1, 1, 4, 4, seed=int(1000 * t)).abs()
+
+        way = samplers.renoised(
+            predict,
+            path.states[-1],
+            torch.tensor([1.0, 0.3, 0.0]),
+            gamma=gamma,
+            noise=samplers.white_noise(2, dtype=torch.float64),
+        )
+        assert float((samplers.last(way) - x0).abs().max()) < 0.5
+
+    def test_the_scale_alone_gives_the_image_back(self):
+        """PX-5, Eq. 7: x_delta is an invertible map of the image."""
+        x0 = image(2, 1, 3, 3)
+        torch.testing.assert_close(samplers.scale_image(image_scale(x0, 20.0), 20.0), x0)
+
+    def test_bad_input_is_one_sentence(self):
+        x = torch.zeros(2, 1, 4, 4)
+        with pytest.raises(ShapeError, match=r"maps must have C \* T = 1 \* 5 channels, \(B, 5, H, W\), not \(2, 4,"):
+            samplers.split_maps(torch.zeros(2, 4, 4, 4), 5, 1)
+        maps = torch.arange(12.0)[None, :, None, None]
+        assert torch.equal(samplers.split_maps(maps, 4, 3)[1, 0, :, 0, 0], torch.tensor([3.0, 4.0, 5.0]))
+        with pytest.raises(ShapeError, match=r"scale must have all entries in \(0, 1\)"):
+            samplers.estimates(x, x + 1, torch.zeros(3, 2, 1, 4, 4), GAMMA)
+        with pytest.raises(ParameterError, match="steps must be an integer of at least 3"):
+            samplers.estimates(x, x + 0.5, torch.zeros(3, 2, 1, 4, 4), GAMMA, steps=2)
+        with pytest.raises(ParameterError, match="times must decrease from at most 1 to 0"):
+            list(
+                samplers.renoised(
+                    lambda x, t: x, x, torch.tensor([1.0, 0.5]), gamma=GAMMA, noise=samplers.white_noise(0)
+                )
+            )
+        with pytest.raises(ParameterError, match="i must be an integer from 1 to 3, not 4"):
+            samplers.noises_of(x, x + 0.5, GAMMA, 4, 3)
+        with pytest.raises(ShapeError, match=r"x0 must have all pixels in \(0, 1\]"):
+            schedules.PixelAware(x, GAMMA)
+
+
+class TestStarts:
+    """PX-4, PX-8: laws of x_T."""
+
+    def test_clusters_of_vectors_come_back(self):
+        """PX-8: two clusters, one stretched along a direction."""
+        first = torch.tensor([3.0, 0.0, 0.0, 0.0]) + 0.1 * normal(500, 4, dtype=torch.float32)
+        first = first + 2 * normal(500, 1, seed=1, dtype=torch.float32) * torch.tensor([0.0, 0.6, 0.8, 0.0])
+        second = torch.tensor([-9.0, 0.0, 0.0, 0.0]) + 0.1 * normal(1500, 4, seed=2, dtype=torch.float32)
+        law = starts.fit_vectors(torch.cat((first, second)), components=2, rank=1)
+        order = law.means[:, 0].argsort()
+        assert law.weights[order].tolist() == pytest.approx([0.75, 0.25])
+        drawn_ = law.draw(20_000, samplers.white_noise(0))
+        near = drawn_[drawn_[:, 0] > 0]
+        assert len(near) / 20_000 == pytest.approx(0.25, abs=0.02)
+        torch.testing.assert_close(near.mT.cov(), first.mT.cov(), atol=0.15, rtol=0.1)
+
+    def test_pictures_in_the_variances_come_back(self):
+        """PX-4: two pictures that differ in their noise level alone, which no mean tells apart."""
+        x0 = torch.full((1200, 1, 4, 4), PIXEL_MIN)
+        x0[:600, :, :2], x0[600:, :, 2:] = 0.9, 0.9
+        x = schedules.diffuse(schedules.PixelAware(x0, 20.0), x0, 1.0, normal(1200, 1, 4, 4, dtype=torch.float32))
+        law = starts.fit_pixels(x, components=2)
+        order = law.spreads[:, 0].argsort(descending=True)
+        spread = law.spreads[order].unflatten(1, (4, 4))
+        assert law.weights.tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+        sharp = schedules.PixelAware(torch.tensor(PIXEL_MIN), 20.0).sigma(1.0).float()
+        torch.testing.assert_close(spread[0, :2], torch.ones(2, 4), atol=0.12, rtol=0)
+        torch.testing.assert_close(spread[0, 2:], sharp.expand(2, 4), atol=0.06, rtol=0)
+        assert starts.as_states(law.draw(5, samplers.white_noise(0)), (1, 4, 4)).shape == (5, 1, 4, 4)
+
+    def test_they_are_kept_with_the_weights_they_belong_to(self, tmp_path):
+        law = starts.fit_vectors(normal(50, 3, dtype=torch.float32), components=3, rank=2)
+        starts.save("some", {"weights": "abc"}, {"latent": law}, tmp_path)
+        back = starts.read("some", "abc", tmp_path)["latent"]
+        torch.testing.assert_close(back.means, law.means, atol=2e-3, rtol=2e-3)
+        with pytest.raises(DataError, match="belongs to other weights: python tools/measure_pixel"):
+            starts.read("some", "abd", tmp_path)
+        with pytest.raises(DataError, match="no law of x_T was fitted for other"):
+            starts.read("other", "abc", tmp_path)
+        with pytest.raises(ParameterError, match="start must be one of normal, pixels, latent, not 'image'"):
+            starts.check("image")
+        with pytest.raises(ShapeError, match="the law is over 3 pixels, and images have 4"):
+            starts.as_states(law.means, (1, 2, 2))
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """Every kind of network, trained for a few steps on the wheel's digits through the one loop, in one folder."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    base, images = recipe("digits"), load("digits", "train", 8)
+    known = {"gamma": GAMMA, "steps": T}
+
+    def ship(end, network, objective):
+        made_ = replace(
+            base, name=f"digits-{end}", network=network, objective=objective, batch=32, warmup=2, unlabelled=0.0
+        )
+        train(made_, folder, steps=8, images=images, half=False)
+        (folder / "state.safetensors").unlink()
+
+    for end, estimates in (("scale", "scale"), ("scale-log", "log"), ("direct", "image")):
+        output = {"output": "linear"} if estimates == "log" else {}
+        ship(end, SCALE | output, lambda _, e=estimates: ScaleEstimation(**known, estimates=e))
+    ship(
+        "parallel",
+        PARALLEL | {"heads": T},
+        lambda _: ParallelNoise(**known, estimator=Scales("digits-scale", GAMMA, T, folder)),
+    )
+    ship(
+        "single",
+        PARALLEL | {"heads": 1, "masked": False},
+        lambda _: SingleHead(**known, estimator=Scales("digits-scale", GAMMA, T, folder)),
+    )
+    return folder
+
+
+class TestTogether:
+    """PX-5, PX-6, PX-8, PX-9, PX-10: trained, kept, loaded, sampled and measured, with real networks."""
+
+    def test_cards_say_what_it_takes(self, shipped):
+        card = checkpoints.card("digits-parallel", shipped)
+        assert card["predicts"] == {
+            "kind": "parallel",
+            "gamma": GAMMA,
+            "steps": T,
+            "reading": "marginal",
+            "estimator": {
+                "name": "digits-scale",
+                "sha256": checkpoints.card("digits-scale", shipped)["weights"]["sha256"],
+            },
+        }
+        assert checkpoints.card("digits-scale", shipped)["predicts"]["kl"] == 1e-3
+        assert pixel_aware.there("digits", folder=shipped) == pixel_aware.names("digits")
+
+    def test_the_estimator_learns(self, shipped):
+        """PX-5: after 8 steps nearer to the scale than a grey map."""
+        estimator = pixel_aware.Estimator(trained.load("digits-scale", shipped))
+        x0 = load("digits", "test", 8).images[:50].clamp(PIXEL_MIN, 1)
+        x = schedules.diffuse(schedules.PixelAware(x0, GAMMA), x0, 0.5, normal(*x0.shape, dtype=torch.float32))
+        wanted = image_scale(x0, GAMMA)
+        assert float((estimator.scale(x, 3) - wanted).square().mean()) < float((0.5 - wanted).square().mean())
+
+    def test_every_form_makes_images_from_every_start(self, shipped):
+        """PX-8: finite images in the right range where the form is stable, and the same from the same seed."""
+        parallel, single = (pixel_aware.load(f"digits-{end}", shipped) for end in ("parallel", "single"))
+        x0 = load("digits", "train", 8).images[:200]
+        laws = pixel_measures.laws(parallel.estimator, x0, components=4)
+        parallel = pixel_measures.calibrate(parallel, x0)
+        for name, form in pixel_aware.FORMS.items():
+            if form.predictions > T:
+                continue
+            for start in starts.STARTS if name in ("combined", "single") else ("latent",):
+                reverse = single if form.single else parallel
+                images = pixel_aware.sampled(form, reverse, start, laws, 3, seed=1)
+                assert images.shape == (3, 1, 8, 8), name
+                if not form.factor:
+                    assert bool(((images >= PIXEL_MIN) & (images <= 1)).all()), name
+        once, again, other = (
+            pixel_aware.sampled(pixel_aware.FORMS["combined"], parallel, "latent", laws, 2, s) for s in (1, 1, 2)
+        )
+        assert torch.equal(once, again) and not torch.equal(once, other)
+
+    def test_errors_by_step_are_those_of_a_plain_loop(self, shipped):
+        """PX-6: network, regression, single head and oracle, on trajectories of test images."""
+        parallel, single = (pixel_aware.load(f"digits-{end}", shipped) for end in ("parallel", "single"))
+        known, unseen = load("digits", "train", 8).images[:300], load("digits", "test", 8).images[:40]
+        found = pixel_measures.noise_errors(parallel, single, known, unseen, T)
+        x0 = unseen.clamp(PIXEL_MIN, 1)
+        path = samplers.forward_path(x0, GAMMA, T, samplers.white_noise(0))
+        _, noises = parallel.noises(path.states[T])
+        for j in (0, T - 1):
+            wanted = float((noises[j] - path.marginals[j]).square().mean())
+            assert found["network"][j] == pytest.approx(wanted, rel=1e-4)
+        # Nobody is below the one who knows the image, beyond the chance of a few images.
+        assert all(found["oracle"][j] < found[who][j] + 0.03 for who in ("network", "regression") for j in range(T))
+        assert found["regression"][T - 1] < 1  # nothing is below what saying zero leaves
+
+    def test_similarity_is_skimages(self):
+        first, second = image(2, 3, 12, 12), image(2, 3, 12, 12, seed=1)
+        wanted = [
+            structural_similarity(a.numpy(), b.numpy(), channel_axis=0, data_range=1.0)
+            for a, b in zip(first, second, strict=True)
+        ]
+        assert pixel_measures.similarity(first, second) == pytest.approx(sum(wanted) / 2)
+        assert pixel_measures.similarity(first, first) == pytest.approx(1)
+
+    def test_the_scale_is_scored_beside_its_controls(self, shipped):
+        """PX-5, PX-10: rows for every estimator and a constant image, at every step asked for."""
+        estimators = {
+            end: pixel_aware.Estimator(trained.load(f"digits-{end}", shipped))
+            for end in ("scale", "scale-log", "direct")
+        }
+        known, unseen = load("digits", "train", 8).images[:100], load("digits", "test", 8).images[:20]
+        rows = pixel_measures.scale_scores(estimators, known, unseen, (1, T))
+        assert {(row["who"], row["i"]) for row in rows} == {
+            (who, i) for who in ("scale", "scale-log", "direct", "constant") for i in (1, T)
+        }
+        assert all(-1 <= row["ssim_scale"] <= 1 and row["image_rmse"] > 0 for row in rows)
+
+    def test_algorithm_1_is_measured_with_true_noises_and_errors_of_known_size(self):
+        """PX-8, PX-10: exact with the increments, and an error grows as `amplification` says."""
+        x0 = image(300, 1, 4, 4)
+        rows = pixel_measures.algorithm_errors(x0, 4.0, 40, sizes=(0.0, 0.1))
+        own = [row for row in rows if row["reading"] == "increment" and not row["fresh"]]
+        exact = {(row["factor"], row["size"]): row["rmse"] for row in own}
+        assert exact["printed", 0.0] < 1e-9 < exact["posterior", 0.0]
+        grown = samplers.amplification(image_scale(x0, 4.0), 40, "printed").square().sum(0).mean().sqrt()
+        assert exact["printed", 0.1] == pytest.approx(0.1 * float(grown), rel=0.1)
+
+    def test_distance_and_copies(self):
+        """PX-9: training images lie at no distance from themselves, test images near the floor, noise far away; a
+        pixel that is not finite counts as black."""
+        known, unseen = load("digits", "train", 8).images, load("digits", "test", 8).images
+        real = pixel_measures.distance(unseen[:200], {"name": "digits", "size": 8})
+        noise = pixel_measures.distance(drawn(200, 1, 8, 8).float(), {"name": "digits", "size": 8})
+        assert real["value"] < 2 * real["floor"] and noise["value"] > 5 * real["value"]
+        assert real["low"] <= real["value"] <= real["high"] and real["count"] == 200
+        broken = unseen[:200].clone()
+        broken[:, :, 0, 0] = math.nan
+        black = unseen[:200].clone()
+        black[:, :, 0, 0] = 0
+        found = [pixel_measures.distance(x, {"name": "digits", "size": 8})["value"] for x in (broken, black)]
+        assert found[0] == pytest.approx(found[1])
+        same = pixel_measures.copies(known[:50], known, unseen)
+        assert same["nearer"] == 1 and max(same["samples"]) == pytest.approx(0, abs=1e-6) and same["test"][0] > 0
+        far = (unseen[:20, None] - known[None, :, :]).square().flatten(2).mean(2).amin(1).sqrt()
+        found = pixel_measures.copies(unseen[:20], known, unseen)
+        assert found["samples"] == pytest.approx(far.quantile(torch.tensor([0.01, 0.1, 0.5])).tolist(), abs=1e-5)
+
+    def test_a_grid_of_whole_steps(self):
+        assert (pixel_aware.grid(4, 50) * 50).tolist() == pytest.approx([50, 14, 4, 1, 0])
+        assert (pixel_aware.grid(1, 50) * 50).tolist() == pytest.approx([50, 0])
+        for n in range(1, 11):
+            places = (pixel_aware.grid(n, 10) * 10).round().tolist()
+            assert places == sorted(set(places), reverse=True) and len(places) == n + 1 and places[0] == 10
+        with pytest.raises(ParameterError, match="n must be an integer from 1 to 6, not 7"):
+            pixel_aware.grid(7, 6)
+
+    def test_what_cannot_be_done_is_said(self, shipped):
+        parallel = pixel_aware.load("digits-parallel", shipped)
+        x = torch.zeros(1, 1, 8, 8)
+        with pytest.raises(ParameterError, match="T must be 6, for which digits-parallel was trained, not 50"):
+            parallel.check(GAMMA, 50)
+        with pytest.raises(ParameterError, match="gamma must be 4, for which digits-parallel was trained, not 5"):
+            parallel.check(5.0, T)
+        with pytest.raises(ParameterError, match="i must be an integer from 1 to 6, not 7"):
+            parallel.noises(x, 7)
+        with pytest.raises(ParameterError, match="i must be a step at which errors are known, none, not 6"):
+            parallel.image(x, 1.0)
+        with pytest.raises(CheckpointError, match="digits-scale estimates scales at gamma 4 and T 6, not at 5 and 50"):
+            Scales("digits-scale", 5.0, 50, shipped)
+        with pytest.raises(CheckpointError, match="the parallel network needs a scale estimator, and digits is a unet"):
+            Scales("digits", GAMMA, T)
+        with pytest.raises(CheckpointError, match="digits is no parallel network: it is of the kind 'edm'"):
+            pixel_aware.load("digits")
+        with pytest.raises(CheckpointError, match="digits is no scale estimator"):
+            pixel_aware.Estimator(trained.load("digits"))
+        for name in ("digits-scale", "digits-parallel"):
+            with pytest.raises(ParameterError, match="pixel_aware samples with it"):
+                sample(Plan(name, nfe=3, count=1), shipped)
+            with pytest.raises(ParameterError, match="it denoises nothing"):
+                trained.load(name, shipped).denoiser()
+
+    def test_another_estimator_than_the_one_it_was_trained_with_is_refused(self, shipped, tmp_path):
+        for path in shipped.glob("digits-*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        card, weights = checkpoints.load("digits-direct", tmp_path)
+        checkpoints.save(tmp_path, card | {"name": "digits-scale"}, weights)
+        with pytest.raises(CheckpointError, match="trained with another digits-scale than the one that is there"):
+            pixel_aware.load("digits-parallel", tmp_path)
+
+
+def test_recipes_and_gates_go_together():
+    """PX-5, PX-6: a gate for every network of PixelAware, gamma a tenth of T."""
+    ends = set(pixel_aware.names("x"))
+    names = {name for data in ("mnist", "fashion", "cifar10") for name in pixel_aware.names(data).values()}
+    names |= {name for steps in (100, 200) for name in pixel_aware.names("mnist", f"-{steps}").values()}
+    assert names <= RECIPES.keys() and names == gates.PIXEL_GATES.keys() and len(ends) == 5
+    assert RECIPES["mnist-parallel"].network["heads"] == 50
+    assert RECIPES["mnist-parallel-200"].network["heads"] == 200
+    objective = RECIPES["mnist-scale-200"].objective(None)
+    assert (objective.gamma, objective.steps) == (20, 200)
+
+
+def test_a_gate_says_what_is_missed():
+    card = {"name": "mnist-scale", "pixel": {"ssim_scale": 0.9}}
+    assert gates.pixel_failures(card) == []
+    card["pixel"]["ssim_scale"] = 0.1
+    assert gates.pixel_failures(card) == ["ssim_scale 0.1 below 0.6"]
+    assert gates.pixel_failures({"name": "mnist-parallel"}) == ["nothing was measured"]
+    assert gates.pixel_failures({"name": "mnist-parallel", "pixel": {"noise_ratio": 1.2}}) == [
+        "noise_ratio 1.2 above 0.9"
+    ]
+    assert gates.pixel_failures({"name": "mnist", "pixel": {}}) == ["it has no gate"]

@@ -1,0 +1,234 @@
+"""Measure PixelAware's networks into ``data/results/pixel_aware.json``.
+
+    FEWSTEPS_DATA=/path/to/copies python tools/measure_pixel.py [DATA ...] [--suffix -200] [--count 1000] [--seeds 3]
+
+DATA is mnist, fashion or cifar10; default all whose networks are among the checkpoints. Laws of x_T are fitted to
+training images and stored in ``data/statistics``; scores of the gates go on the cards. What was measured of the same
+weights stands, so that a run that was stopped goes on, and two data sets may be measured one after the other. The
+result holds no image.
+
+    python tools/measure_pixel.py --memory 50 100 200
+
+measures the largest memory of a training step instead, every T in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from fewsteps import checkpoints, trained
+from fewsteps.errors import DataError
+from fewsteps.experiments import gates, pixel_aware, starts
+from fewsteps.experiments import pixel_measures as measures
+from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.files import write_atomic
+from fewsteps.results import FOLDER
+
+RESULT = FOLDER / "pixel_aware.json"
+SCORED = 256  # test images of the scores
+TRAJECTORIES = 512  # test images of the noise errors
+SIZES = (0.0, 0.001, 0.01, 0.1)
+RIVALS = {
+    "DDPM, 1000": ("ddpm_large", 1000, "uniform"),
+    "VE-PC, 1000 steps": ("pc", 2000, "geometric"),
+    "DDIM, 10": ("ddim", 10, "uniform"),
+    "DDIM, 100": ("ddim", 100, "uniform"),
+    "DDIM, 1000": ("ddim", 1000, "uniform"),
+    "DPM-Solver++, 10": ("dpmpp_2m", 10, "karras"),
+    "DPM-Solver++, 34": ("dpmpp_2m", 34, "karras"),
+    "DPM-Solver++, 100": ("dpmpp_2m", 100, "karras"),
+}
+"""The samplers of Tables 1 and 2: sampler, network calls, grid."""
+
+
+class Table:
+    """Rows by what they are, kept on disk after each."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        if RESULT.exists():
+            self.rows = json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
+
+    def has(self, **key: Any) -> bool:
+        """Whether there is a row with all of these."""
+        return any(all(row.get(name) == value for name, value in key.items()) for row in self.rows)
+
+    def clear(self, **key: Any) -> None:
+        """Take out the rows with all of these."""
+        self.rows = [row for row in self.rows if not all(row.get(name) == value for name, value in key.items())]
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Another row, on the disk at once."""
+        self.rows.append(_rounded(row))
+        lines = ",\n".join(json.dumps(one) for one in self.rows)
+        write_atomic(RESULT, f'{{"made_by": "python tools/measure_pixel.py", "rows": [\n{lines}\n]}}\n')
+        print({key: value for key, value in _rounded(row).items() if not isinstance(value, (list, dict))}, flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits are more than these numbers have."""
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def measure(data_name: str, suffix: str, table: Table, count: int, seeds: int) -> None:
+    """All of one data set."""
+    there = pixel_aware.there(data_name, suffix)
+    if missing := [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in there]:
+        raise DataError(f"{', '.join(missing)} are not among the checkpoints: fewsteps train makes them.")
+    parallel, single = (pixel_aware.load(there[end]) for end in ("parallel", "single"))
+    ends = ("scale", "scale-log", "direct")
+    estimators = {end: pixel_aware.Estimator(trained.load(there[end])) for end in ends}
+    source = parallel.model.card["data"]
+    known, unseen = measures.pixels_of(source["name"], source["size"])
+    sums = {end: checkpoints.card(name)["weights"]["sha256"][:16] for end, name in there.items()}
+    about: dict[str, Any] = {"data": data_name, "suffix": suffix, "T": parallel.steps, "gamma": parallel.gamma}
+    stale = [r for r in table.rows if {**r, **about} == r and r.get("weights") not in (None, sums)]
+    table.rows = [row for row in table.rows if row not in stale]
+    about["weights"] = sums
+
+    for name in there.values():
+        if not table.has(kind="network", checkpoint=name, **about):
+            table.add({"kind": "network", **about, **pixel_aware.described(trained.load(name))})
+    places = sorted({1, *(max(1, round(parallel.steps * share)) for share in (0.25, 0.5, 0.75)), parallel.steps})
+    if not table.has(kind="scale", **about):
+        rows = measures.scale_scores(estimators, known, unseen[:SCORED], places)
+        for end in ends:
+            mean = sum(row["ssim_scale"] for row in rows if row["who"] == end) / len(places)
+            checkpoints.record(there[end], checkpoints.FOLDER, {"pixel": {"ssim_scale": mean}})
+        for row in rows:
+            table.add({"kind": "scale", **about, **row})
+    for i in (parallel.steps, parallel.steps // 2):
+        if not table.has(kind="noise", i=i, **about):
+            found = measures.noise_errors(parallel, single, known, unseen[:TRAJECTORIES], i)
+            ratios = {who: measures.noise_ratio(found, who) for who in ("network", "single")}
+            if i == parallel.steps:
+                for end, who in (("parallel", "network"), ("single", "single")):
+                    record = {"pixel": {"noise_ratio": ratios[who]}}
+                    checkpoints.record(there[end], checkpoints.FOLDER, record)
+            table.add({"kind": "noise", "i": i, **about, "errors": found, "ratios": ratios})
+    if not table.has(kind="algorithm", **about):
+        for row in measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES):
+            table.add({"kind": "algorithm", **about, **row})
+
+    estimator = parallel.estimator
+    sha256 = estimator.model.card["weights"]["sha256"]
+    try:
+        laws = starts.read(estimator.model.name, sha256)
+    except DataError:
+        laws = measures.laws(estimator, known)
+        starts.save(estimator.model.name, {"weights": sha256, "data": source["name"], "images": len(known)}, laws)
+        laws = starts.read(estimator.model.name, sha256)
+    parallel = measures.calibrate(parallel, known)
+    for form_name, form in pixel_aware.FORMS.items():
+        if form.predictions > parallel.steps:
+            continue
+        reverse = single if form.single else parallel
+        for start in starts.STARTS:
+            for seed in range(seeds):
+                key = {"kind": "images", "form": form_name, "start": start, "seed": seed, "images": count}
+                if not table.has(**key, **about):
+                    table.add({**key, **about, **of_form(form, reverse, start, laws, count, seed, source)})
+    for label, plan in rivals(data_name, count, seeds):
+        key = {"kind": "rival", "label": label, "seed": plan.seed, "images": count}
+        if not table.has(**key, **about):
+            drawn, taken = measures.seconds(lambda plan=plan: sample(plan), count)
+            found = measures.distance(drawn.images, source)
+            table.add({**key, **about, "nfe": drawn.nfe, "seconds": taken, "threads": torch.get_num_threads(), **found})
+
+
+def of_form(
+    form: pixel_aware.Form,
+    reverse: pixel_aware.Reverse,
+    start: str,
+    laws: dict[str, starts.Law],
+    count: int,
+    seed: int,
+    source: dict[str, Any],
+) -> dict[str, Any]:
+    """Distance, time, finite pixels and nearest neighbours of one form."""
+    images, taken = measures.seconds(lambda: pixel_aware.sampled(form, reverse, start, laws, count, seed), count)
+    known, unseen = measures.pixels_of(source["name"], source["size"])
+    said = {
+        "nfe": form.nfe + (0.5 if start == "latent" else 0),
+        "seconds": taken,
+        "threads": torch.get_num_threads(),
+        "finite": float(images.isfinite().double().mean()),
+        "inside": float(((images >= 0) & (images <= 1)).double().mean()),
+        **measures.distance(images, source),
+    }
+    if seed == 0 and not form.factor:
+        said["copies"] = measures.copies(images, known, unseen)
+    return said
+
+
+def rivals(data_name: str, count: int, seeds: int) -> Iterator[tuple[str, Plan]]:
+    """The samplers of Tables 1 and 2 on the data set's own network, all classes in turn."""
+    labels = gates.usual_labels(checkpoints.card(data_name))
+    for label, (sampler, nfe, grid) in RIVALS.items():
+        for seed in range(1 if nfe >= 1000 else seeds):
+            yield label, Plan(data_name, sampler, nfe, grid, labels=labels, count=count, seed=seed)
+
+
+def memory(steps: int, sampled: int) -> None:
+    """Print the largest memory that a training step on 64 images takes, beyond what the program had before."""
+    from fewsteps.losses import ParallelNoise
+    from fewsteps.networks import build
+    from fewsteps.training import recipe
+
+    network = build({**recipe("mnist-parallel").network, "heads": steps})
+    objective = ParallelNoise(steps / 10, steps, lambda x, times: torch.full_like(x, 0.5), sampled=sampled)
+    images, generator = torch.rand(64, 1, 32, 32), torch.Generator()
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16):
+        objective(network, images, None, generator).mean().backward()
+    taken = time.perf_counter() - begin
+    most = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    parameters = sum(weight.numel() for weight in network.parameters())
+    said = {"T": steps, "sampled": sampled, "parameters": parameters, "mib": round(most), "seconds": taken}
+    print(json.dumps(said))
+
+
+def main(given: list[str]) -> int:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", metavar="DATA")
+    parser.add_argument("--suffix", default="", help="of the networks' names: -100 or -200")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--memory", type=int, nargs="*", metavar="T")
+    parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args(given)
+    if chosen.one:
+        memory(*chosen.one)
+        return 0
+    table = Table()
+    if chosen.memory is not None:
+        table.clear(kind="memory")
+        for steps in chosen.memory or (50, 100, 200):
+            for sampled in (0, 50) if steps > 50 else (0,):
+                command = [sys.executable, __file__, "--one", str(steps), str(sampled)]
+                said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                table.add({"kind": "memory", "batch": 64, **json.loads(said)})
+        return 0
+    torch.set_grad_enabled(False)
+    wanted = chosen.data or [name for name in ("mnist", "fashion", "cifar10") if len(pixel_aware.there(name)) == 5]
+    for name in wanted:
+        measure(name, chosen.suffix, table, chosen.count, chosen.seeds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
