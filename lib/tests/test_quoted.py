@@ -3,7 +3,7 @@
 import pytest
 
 from fewsteps.errors import DataError, ParameterError
-from fewsteps.experiments import grids, quoted
+from fewsteps.experiments import grids, quoted, slim
 
 
 def test_every_table_of_the_five_papers_is_quoted():
@@ -34,10 +34,10 @@ def test_ours_are_tables_that_can_be_made():
     assert set(quoted.OURS) <= known and not set(quoted.OURS) & set(quoted.ELSEWHERE)
     answered = {(q.paper, q.table) for q in quoted.tables() if (q.paper, q.table) not in quoted.OURS}
     assert all(quoted.answer(q) for q in quoted.tables() if (q.paper, q.table) in answered)
-    methods = {**grids.SCOREBOARD, **grids.NATIVE_VP, **grids.LANGEVIN}
+    methods = {*grids.SCOREBOARD, *grids.NATIVE_VP, *grids.LANGEVIN, slim.TEACHER, slim.FEWER, *slim.COLUMNS}
     for ours in (one for several in quoted.OURS.values() for one in several):
         assert ours.grid in grids.GRIDS
-        assert set(ours.methods) <= set(methods) and set(ours.pair) <= set(ours.methods)
+        assert set(ours.methods) <= methods and set(ours.pair) <= set(ours.methods)
 
 
 def test_refusals(tmp_path):

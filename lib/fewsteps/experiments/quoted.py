@@ -17,6 +17,7 @@ import yaml
 
 from fewsteps.errors import DataError, ParameterError
 from fewsteps.experiments import boards
+from fewsteps.experiments.slim import COLUMNS, FEWER, LITE, SLIM, TEACHER
 
 PATH = Path(__file__).resolve().parents[3] / "data" / "quoted.yaml"
 PAPERS = {
@@ -235,11 +236,32 @@ OURS: dict[tuple[str, str], list[Ours]] = {
         for name in ("cifar10", "mnist", "digits", "faces")
     ],
 }
+_SLIM = (TEACHER, LITE, SLIM, FEWER)
+OURS |= {
+    ("SD", "2, FFHQ"): [
+        Ours("slim-cifar10", _SLIM, (SLIM, LITE), f"CIFAR-10 in pixels, {_SMALL}; the last row is not in the paper")
+    ],
+    ("SD", "5"): [
+        Ours(
+            "slim-cifar10",
+            tuple(COLUMNS),
+            ("gates", LITE),
+            f"CIFAR-10 in pixels, {_SMALL}; Lite is the paper's column without any part, and two controls are added",
+        )
+    ],
+}
 ELSEWHERE: dict[tuple[str, str], str] = {
     ("TDAS", "2"): "exactly, as network calls to one distance from the data, in chapter 05",
     ("TDAS", "4"): "what the rule gives on trained networks, and where it gives nothing, in chapter 05",
     ("TDAS", "5"): "what the rule gives for a VP network in chapter 05",
     ("PDS", "2"): "the masks for these parameters are drawn, and judged exactly, in chapter 06",
+    ("SD", "1"): "band errors of teacher, Lite and slim network in chapter 08",
+    ("SD", "3"): "distance against the guidance weight in chapter 08",
+    ("SD", "4"): "not: captions and their encoder are out of reach here, as chapter 08 says",
+    **{
+        ("SD", f"2, {data}"): "the same question as for FFHQ above, which CIFAR-10 answers"
+        for data in ("CelebA-HQ", "LSUN-Bedroom", "LSUN-Church")
+    },
 }
 LATER = {"SD": "08", "PixelAware": "09", "ProgDDGAN": "10"}
 
