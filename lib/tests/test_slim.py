@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from fewsteps import checkpoints, trained
 from fewsteps.data import load
-from fewsteps.errors import CheckpointError, ParameterError, ShapeError
+from fewsteps.errors import CheckpointError, ParameterError, ShapeError, TrainingError
 from fewsteps.losses import EDM, Distillation, Eps, frequency_distance, frequency_weights, spatial_distance
 from fewsteps.losses.distillation import FLOOR
 from fewsteps.networks import Student, UNet, WaveletDown, WaveletUp, build
@@ -270,6 +271,19 @@ class TestDistillation:
             Student(SMALL, [1, 2, 3])
 
 
+class Broken:
+    """An objective whose loss is not a number."""
+
+    def __init__(self, own):
+        self.own, self.predicts = own, own.predicts
+
+    def __repr__(self):
+        return repr(self.own)
+
+    def __call__(self, *given):
+        return self.own(*given) * float("nan")
+
+
 class TestTraining:
     """SD-8, SD-9: a student is trained by the one loop, and what is shipped is its network alone."""
 
@@ -309,6 +323,30 @@ class TestTraining:
         assert steps == [5, 5, 5]
         with pytest.raises(ParameterError, match="one data set"):
             together([made[0], RECIPES["mnist"]], tmp_path, steps=1, images=images)
+        with pytest.raises(ParameterError, match="digits-ddgan2 is trained by itself"):
+            together([made[0], RECIPES["digits-ddgan2"]], tmp_path, steps=1, images=images)
+
+    def test_one_that_diverges_leaves_all_as_they_were(self, tmp_path):
+        """SD-9: columns that are compared are of one step, also after one of them broke."""
+        made = [slim(RECIPES["digits"], {"width": 8}, parts) for parts in ("", "s")]
+        images = load("digits", "train", 8)
+        together(made, tmp_path, steps=1, images=images, half=False)
+        before = [(tmp_path / one.name / f"{one.name}.json").read_text() for one in made]
+
+        broken = replace(made[1], objective=lambda images: Broken(made[1].objective(images)))
+        with pytest.raises(TrainingError, match="diverged"):
+            together([made[0], broken], tmp_path, steps=2, images=images, half=False)
+        assert [(tmp_path / one.name / f"{one.name}.json").read_text() for one in made] == before
+
+    def test_a_student_whose_state_is_lost_begins_with_its_checkpoint(self, tmp_path):
+        """SD-6: what is shipped of it; its convolutions begin anew, and the card says so."""
+        one = slim(RECIPES["digits"], {"width": 8}, "s")
+        images = load("digits", "train", 8)
+        train(one, tmp_path / "first", steps=2, images=images, half=False)
+        train(replace(one, rate=1e-7), tmp_path / "next", steps=3, images=images, half=False, start=tmp_path / "first")
+        cards = [checkpoints.load(one.name, tmp_path / where) for where in ("first", "next")]
+        assert all(torch.allclose(cards[0][1][key], value, atol=1e-3) for key, value in cards[1][1].items())
+        assert "student's features" in cards[1][0]["training"]["history"][0]["restarted"]
 
     def test_an_answer_is_given_again_to_the_same_question_alone(self):
         once = Once(lambda x, times: x + times)

@@ -277,6 +277,9 @@ class TestLoop:
         train(slower, second, steps=4, device="cpu", images=images, start=first)  # its own state goes before
         assert checkpoints.card("digits", second)["training"]["steps"] == 4
         other = replace(images, sha256="0" * 64)
+        blind = replace(slower, objective=lambda _: losses.Eps())
+        with pytest.raises(errors.CheckpointError, match="another kind, mean, std: leave it out"):
+            train(blind, tmp_path / "third", steps=3, device="cpu", images=images, start=first)
         with pytest.raises(errors.CheckpointError, match="another images"):
             train(slower, tmp_path / "third", steps=3, device="cpu", images=other, start=first)
 

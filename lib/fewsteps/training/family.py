@@ -37,6 +37,8 @@ class Once:
         self.teacher = teacher
         self.asked = 0
         """How often the teacher had to answer."""
+        self.seconds = 0.0
+        """How long that took."""
         self._given: tuple[Tensor, ...] = ()
         self._said: Any = None
 
@@ -47,8 +49,9 @@ class Once:
         """The answer, which must not be written into."""
         known = len(given) == len(self._given) and all(map(torch.equal, given, self._given))
         if not known:
-            self.asked += 1
+            began = time.monotonic()
             self._given, self._said = tuple(value.clone() for value in given), self.teacher(*given)
+            self.asked, self.seconds = self.asked + 1, self.seconds + time.monotonic() - began
         return self._said
 
 
@@ -89,7 +92,7 @@ def together(
     ParameterError
         If the recipes are not of one data set, or `steps` is below 1.
     TrainingError
-        If one diverges: what all had kept before stays.
+        If one diverges: nothing is written then, so that what all had kept before stays.
     CheckpointError
         If a folder holds the state of another recipe.
 
@@ -101,25 +104,31 @@ def together(
     number("interval", interval, above=0)
     if len({(made.data, made.size, made.latent) for made in recipes}) != 1 or recipes[0].latent:
         raise ParameterError("recipes must be of one data set and size, in pixels.")
+    if gans := [made.name for made in recipes if made.network["kind"] == "ddgan"]:
+        raise ParameterError(f"recipes must be of networks with one side: {', '.join(gans)} is trained by itself.")
     with Team(device) as team:
         source = images or load(recipes[0].data, "train", recipes[0].size)
         runs = [
             Run(made, folder / made.name, source, team, compiled=None, half=half, changed=changed) for made in recipes
         ]
-        _share_teachers(runs)
+        taught = _share_teachers(runs)
         saved = spoken = time.monotonic()
         losses = [torch.zeros((), device=team.device) for _ in runs]
         counts = [0] * len(runs)
         while any(run.position.step < steps for run in runs):
             # Whoever is behind, after a kill between two writes, catches up first.
             step = min(run.position.step for run in runs)
+            before = {once: once.seconds for once in taught}
             for index, run in enumerate(runs):
                 if run.position.step > step:
                     continue
-                began = time.monotonic()
+                began, asked = time.monotonic(), sum(once.seconds for once in taught)
                 losses[index] += run.step()
                 counts[index] += 1
-                run.position.seconds += time.monotonic() - began
+                run.position.seconds += time.monotonic() - began - (sum(once.seconds for once in taught) - asked)
+            for once, pupils in taught.items():  # whoever asks first waits for the answer, which is for all of them
+                for run in pupils:
+                    run.position.seconds += (once.seconds - before[once]) / len(pupils)
             now, over = time.monotonic(), step + 1 >= steps
             if over or now - spoken >= 60:
                 for run, loss, count in zip(runs, losses, counts, strict=True):
@@ -129,14 +138,20 @@ def together(
                 losses, counts, spoken = [torch.zeros_like(loss) for loss in losses], [0] * len(runs), now
             if over or now - saved >= interval:
                 for run in runs:
+                    run.require_finite()
+                for run in runs:
                     run.store()
                 saved = now
         return [folder / run.recipe.name / f"{run.recipe.name}.json" for run in runs]
 
 
-def _share_teachers(runs: Sequence[Run]) -> None:
+def _share_teachers(runs: Sequence[Run]) -> dict[Once, list[Run]]:
+    """One teacher for all whose teachers are the same, and whose it is."""
     shared: dict[str, Once] = {}
+    taught: dict[Once, list[Run]] = {}
     for run in runs:
         if isinstance(run.objective, Distillation):
             once = shared.setdefault(repr(run.objective.teacher), Once(run.objective.teacher))
             run.objective = replace(run.objective, teacher=once)
+            taught.setdefault(once, []).append(run)
+    return taught

@@ -162,7 +162,9 @@ class Run:
                 self.state, self.network, self.average, self.optimiser, self.said(), changed=changed
             )
         elif start is not None:
-            self.position = take_up(start, recipe.name, self.network, self.average, self.said())
+            self.position = take_up(
+                start, recipe.name, self.network, self.average, self.said(), self.objective.predicts
+            )
         self.wrapped = team.wrap(self.network)
         if team.device.type == "cuda" if compiled is None else compiled:
             self._compile()
@@ -284,11 +286,14 @@ class Run:
                 )
             )
 
-    def store(self) -> None:
-        """Write state, checkpoint and a line of the log, or raise if the weights are not finite."""
-        # The loss is from before the step; what the step made of the weights is looked at here, before it is kept.
+    def require_finite(self) -> None:
+        """Raise if a weight is not finite: the loss is from before a step, and this looks at what it made."""
         if not all(bool(weight.isfinite().all()) for weight in self.network.parameters()):
             raise TrainingError(self._diverged(self.position))
+
+    def store(self) -> None:
+        """Write state, checkpoint and a line of the log, or raise if the weights are not finite."""
+        self.require_finite()
         if self.team.rank:
             return
         store(self.state, self.network, self.average, self.optimiser, self.position, self.said())

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from fewsteps import checkpoints
 from fewsteps.errors import CheckpointError
 from fewsteps.files import write_atomic
+from fewsteps.networks import Student
 
 
 @dataclass
@@ -99,9 +100,12 @@ def store(
 
 
 RESTARTED = "from the shipped weights, averaged and in half precision, with Adam's moments anew"
+ALIGNED = "; so are the convolutions that take a student's features to its teacher's widths"
 
 
-def take_up(folder: Path, name: str, network: nn.Module, average: Average, recipe: dict[str, Any]) -> Position:
+def take_up(
+    folder: Path, name: str, network: nn.Module, average: Average, recipe: dict[str, Any], predicts: dict[str, Any]
+) -> Position:
     """Begin where a checkpoint ended whose state is lost: with its averaged weights and without Adam's moments.
 
     Parameters
@@ -110,28 +114,38 @@ def take_up(folder: Path, name: str, network: nn.Module, average: Average, recip
         Of the checkpoint and its card.
     name : str
     network : nn.Module
+        Of a student only what is shipped is taken up.
     average : Average
     recipe : dict
         As for `restore`.
+    predicts : dict
+        What the objective says that the network predicts; the card must say the same.
 
     Raises
     ------
     CheckpointError
-        If there is no such checkpoint, or it is of another network or of other images.
+        If there is no such checkpoint, it is of another network or of other images, or predicts something else.
     """
     card, weights = checkpoints.load(name, folder)
     before = card["training"]["recipe"] | {"images": card["data"]["sha256"]}
     now = json.loads(json.dumps(recipe, sort_keys=True))
+    said, wanted = card["predicts"], json.loads(json.dumps(predicts))
     other = sorted(key for key in before.keys() & now.keys() if before[key] != now[key])
+    apart = [key for key in FIXED if key in other]
+    apart += sorted(key for key in said.keys() | wanted.keys() if said.get(key) != wanted.get(key))
+    if apart:
+        raise CheckpointError(f"{name} in {folder.name} was trained with another {', '.join(apart)}: leave it out.")
+    student = isinstance(network, Student)
     try:
-        if set(other) & set(FIXED):
-            raise CheckpointError(f"{name} in {folder.name} was trained with another {', '.join(other)}: leave it out.")
-        network.load_state_dict(weights)
+        (network.network if student else network).load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{name} in {folder.name} is of another network: leave it out.") from error
     average.weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
     training = card["training"]
-    history = [*training.get("history", []), {"until": training["steps"], "restarted": RESTARTED}]
+    history = [
+        *training.get("history", []),
+        {"until": training["steps"], "restarted": RESTARTED + (ALIGNED if student else "")},
+    ]
     if other:
         history[-1]["before"] = {key: before[key] for key in other}
     return Position(
