@@ -86,7 +86,7 @@ GATES: dict[str, Gate] = {
     "cifar10-ncsn": Gate(floors=100, precision=0.3, recall=0.1),
     # Slim networks are there to be compared with their teacher: twice its distance for the two that stand for the
     # method and its baseline, and for the columns of the ablation, which are trained shortly, what a bug would miss.
-    **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3)) for end in ("lite", "wsf")},
+    **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3)) for end in ("lite", "wsf", "wsf-relative")},
     **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("w", "s", "f", "ws", "sf", "wf")},
     **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("haar", "flat")},
     # Denoising diffusion GANs, in two steps or four. The goal for the full model is 1.5 times DDIM-50's distance; its

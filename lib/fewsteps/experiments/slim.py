@@ -38,8 +38,9 @@ COLUMNS = {
     "gates, spatial, frequency": "wsf",
     "learned weights in place of gates": "haar",
     "all three, every frequency alike": "flat",
+    "all three, features by their size": "wsf-relative",
 }
-"""Table 5's columns, "none" to "all", and two controls: what they are called, and how their recipes end."""
+"""Table 5's columns, "none" to "all", two controls and a second attempt at all three: what they are called, and how their recipes end."""
 
 
 def family(teacher: str, folder: Path = checkpoints.FOLDER) -> dict[str, str]:

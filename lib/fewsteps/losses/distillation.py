@@ -16,6 +16,7 @@ from fewsteps.parameters import number
 from fewsteps.shapes import Float
 from fewsteps.transforms import fft2
 
+TINY = 1e-12  # a teacher that says nothing at all has no unit
 FLOOR = 1e-2
 """The smallest magnitude that a weight is taken of, over the root mean square of all magnitudes of an image."""
 
@@ -134,6 +135,9 @@ class Distillation:
         The paper's lambda_s and lambda_f, both .1.
     alpha : float
         As for :func:`frequency_weights`.
+    relative : bool
+        Divide both distances at a scale by the mean square of what the teacher says there. Eq. 9 and 11 are of features
+        as they are, whose size depends on the teacher: here their terms are ten times the denoising loss at first.
 
     Raises
     ------
@@ -150,6 +154,7 @@ class Distillation:
     spatial: float = 0.1
     frequency: float = 0.1
     alpha: float = -1.0
+    relative: bool = False
 
     def __post_init__(self) -> None:
         number("spatial", self.spatial, least=0)
@@ -180,8 +185,10 @@ class Distillation:
         if len(features) != len(taught):
             raise ShapeError(f"the student has {len(features)} scales and its teacher {len(taught)}.")
         for theirs, own in zip((wanted, *taught), (said, *features), strict=True):
-            loss = loss + self.spatial * spatial_distance(theirs.float(), own.float())
-            loss = loss + self.frequency * frequency_distance(theirs.float(), own.float(), x0, self.alpha)
+            theirs, own = theirs.float(), own.float()
+            unit = theirs.square().mean().clamp_min(TINY) if self.relative else 1.0
+            loss = loss + self.spatial * spatial_distance(theirs, own) / unit
+            loss = loss + self.frequency * frequency_distance(theirs, own, x0, self.alpha) / unit
         return loss
 
 

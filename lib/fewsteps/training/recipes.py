@@ -290,6 +290,7 @@ def slim(
     label: str | None = None,
     alpha: float = -1.0,
     resample: str | None = None,
+    relative: bool = False,
 ) -> Recipe:
     """A small network beside a large one, with any of Spectral Diffusion's three parts.
 
@@ -307,6 +308,8 @@ def slim(
         Exponent of the frequency weights.
     resample : str, optional
         Another way to halve and double than `parts` says.
+    relative : bool
+        Measure features by the size that the teacher's have.
 
     Raises
     ------
@@ -331,7 +334,7 @@ def slim(
             return own
         if not isinstance(own, Poser):
             raise ParameterError(f"{large.name} cannot teach: its noisy images cannot be had without its network.")
-        return Distillation(own, Teacher(large.name, own), alpha=alpha, **weights)
+        return Distillation(own, Teacher(large.name, own), alpha=alpha, relative=relative, **weights)
 
     widths = [large.network["width"] * factor for factor in reversed(large.network["multipliers"])]
     with_parts = ", ".join(PARTS[part] for part in parts) or "none of Spectral Diffusion's parts"
@@ -353,6 +356,8 @@ RECIPES |= {
         # that count alike, which is twice the spatial loss.
         slim(RECIPES["cifar10"], _NARROW, "", label="haar", resample="haar"),
         slim(RECIPES["cifar10"], _NARROW, "wsf", label="flat", alpha=0.0),
+        # A second attempt: with features as they are the distillation outweighs what the network is for.
+        slim(RECIPES["cifar10"], _NARROW, "wsf", label="wsf-relative", relative=True),
         *(slim(RECIPES[f"faces{kind}"], _NARROW, parts) for kind in ("", "-latent") for parts in ("", "wsf")),
     )
 }
