@@ -40,7 +40,7 @@ COLUMNS = {
     "all three, every frequency alike": "flat",
     "all three, features by their size": "wsf-relative",
 }
-"""Table 5's columns, "none" to "all", two controls and a second attempt at all three: what they are called, and how their recipes end."""
+"""Table 5's columns, "none" to "all", two controls and a second attempt: what they are called and how recipes end."""
 
 
 def family(teacher: str, folder: Path = checkpoints.FOLDER) -> dict[str, str]:
