@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewsteps import checkpoints, results, samplers, spectra, trained, transforms
-from fewsteps.errors import ParameterError
+from fewsteps.errors import DataError, ParameterError
 from fewsteps.experiments import boards
 from fewsteps.experiments.sampling import Plan, draw
-from fewsteps.networks import WaveletDown, WaveletUp
+from fewsteps.networks import WaveletDown, WaveletUp, build
 from fewsteps.networks.wavelet import Gate
 from fewsteps.parameters import integer
 from fewsteps.schedules import VE
 from fewsteps.trained import Trained
+from fewsteps.training import recipe
 
 TEACHER, LITE, SLIM = "teacher", "Lite", "gates, spatial, frequency"
 FEWER = "teacher, as many multiply-adds"
@@ -91,6 +92,34 @@ def cost(model: Trained) -> Cost:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.network(x, x.new_ones(1))
     return Cost(sum(p.numel() for p in model.network.parameters()), counter.get_total_flops() // 2)
+
+
+def designs(teacher: str) -> dict[str, Trained]:
+    """The teacher and its slim networks as their recipes describe them, with the weights that training begins with.
+
+    What a network costs does not depend on its weights.
+
+    Parameters
+    ----------
+    teacher : str
+        Of a recipe that has slim ones beside it.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such recipe.
+
+    Notes
+    -----
+    Source: SD-8.
+    """
+    found = {}
+    for called, name in {TEACHER: teacher, **{called: f"{teacher}-{end}" for called, end in COLUMNS.items()}}.items():
+        made = recipe(name)
+        described = made.network.get("network", made.network)  # of a student without what compares it
+        card = {"name": name, "network": described, "data": {"name": made.data, "size": made.size}}
+        found[called] = Trained(card, build(described).eval())
+    return found
 
 
 def throughput(models: Mapping[str, Trained], batch: int = 64, runs: int = 30) -> dict[str, tuple[float, float]]:
@@ -327,6 +356,16 @@ def difference(
     power -= total.square().sum(0) / len(images)  # about the mean of all images
     rings = [spectra.radial_mean(value, "dct") for value in (apart, power)]
     return rings[0].frequency[1:], rings[0].power[1:] / rings[1].power[1:]
+
+
+def complete(teacher: str) -> bool:
+    """Whether teacher, Lite and the slim network are trained, measured, and in both tables of ``fewsteps sweep``."""
+    try:
+        known = measured()
+        tables = [{entry.method for entry in boards.read(f"{kind}-{teacher}")} for kind in ("slim", "guidance")]
+    except DataError:
+        return False
+    return {TEACHER, LITE, SLIM} <= known.keys() & tables[0] and len(tables[1]) > 0
 
 
 def measured() -> dict[str, dict[str, Any]]:
