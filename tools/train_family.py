@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, required=True, help="in all, those of earlier runs included")
     parser.add_argument("--rate", type=float, help="learning rate (default: the recipes')")
     parser.add_argument("--changed", action="store_true", help="go on although the rate has changed")
+    parser.add_argument("--start", type=Path, help="begin with the checkpoints there, where --out has no state")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     made = [recipe(f"{chosen.teacher}-{column}") for column in chosen.columns]
@@ -36,7 +37,8 @@ def main() -> int:
         told = ", ".join(f"{name.removeprefix(chosen.teacher)} {loss:.4f}" for name, loss in losses.items())
         print(f"step {step} of {chosen.steps}: {told}", flush=True)
 
-    for card in together(made, chosen.out, steps=chosen.steps, changed=chosen.changed, say=say):
+    given = {"steps": chosen.steps, "changed": chosen.changed, "start": chosen.start}
+    for card in together(made, chosen.out, **given, say=say):
         print(card)
     return 0
 

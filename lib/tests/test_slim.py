@@ -343,10 +343,13 @@ class TestTraining:
         one = slim(RECIPES["digits"], {"width": 8}, "s")
         images = load("digits", "train", 8)
         train(one, tmp_path / "first", steps=2, images=images, half=False)
-        train(replace(one, rate=1e-7), tmp_path / "next", steps=3, images=images, half=False, start=tmp_path / "first")
+        given = {"images": images, "half": False, "start": tmp_path / "first"}
+        train(replace(one, rate=1e-7), tmp_path / "next", steps=3, **given)
         cards = [checkpoints.load(one.name, tmp_path / where) for where in ("first", "next")]
         assert all(torch.allclose(cards[0][1][key], value, atol=1e-3) for key, value in cards[1][1].items())
         assert "student's features" in cards[1][0]["training"]["history"][0]["restarted"]
+        together([replace(one, rate=1e-7)], tmp_path / "beside", steps=3, **given)
+        assert checkpoints.card(one.name, tmp_path / "beside" / one.name)["weights"] == cards[1][0]["weights"]
 
     def test_an_answer_is_given_again_to_the_same_question_alone(self):
         once = Once(lambda x, times: x + times)

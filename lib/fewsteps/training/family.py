@@ -64,6 +64,7 @@ def together(
     interval: float = 180.0,
     half: bool = True,
     changed: bool = False,
+    start: Path | None = None,
     images: Images | None = None,
     say: Callable[[int, dict[str, float]], None] | None = None,
 ) -> list[Path]:
@@ -77,7 +78,7 @@ def together(
         Each gets a folder of its name in it, as :func:`fewsteps.training.train` writes it, and goes on from there.
     steps : int
         In all, those of earlier runs included.
-    device, interval, half, changed, images
+    device, interval, half, changed, start, images
         As for :func:`fewsteps.training.train`.
     say : callable, optional
         Gets the step and the mean losses about once a minute.
@@ -108,9 +109,8 @@ def together(
         raise ParameterError(f"recipes must be of networks with one side: {', '.join(gans)} is trained by itself.")
     with Team(device) as team:
         source = images or load(recipes[0].data, "train", recipes[0].size)
-        runs = [
-            Run(made, folder / made.name, source, team, compiled=None, half=half, changed=changed) for made in recipes
-        ]
+        given: dict[str, Any] = {"compiled": None, "half": half, "changed": changed, "start": start}
+        runs = [Run(made, folder / made.name, source, team, **given) for made in recipes]
         taught = _share_teachers(runs)
         saved = spoken = time.monotonic()
         losses = [torch.zeros((), device=team.device) for _ in runs]
