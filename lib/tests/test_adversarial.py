@@ -670,6 +670,17 @@ class TestSampling:
         with pytest.raises(CheckpointError, match="another digits-progddgan than the one that is there"):
             trained.load("digits-progddgan-prior", other)
 
+    def test_a_shipped_prior_of_other_weights_is_no_prior_of_a_new_training(self, run, tmp_path, images, monkeypatch):
+        """Training anew, elsewhere than where the shipped ones lie, must not fail on what is shipped."""
+        monkeypatch.setattr(checkpoints, "FOLDER", run)
+        train(replace(FULL, seed=3), tmp_path, steps=1, device="cpu", images=images)
+        assert trained.load("digits-progddgan", tmp_path).prior is None
+        assert sample(self.plan, tmp_path).nfe == 2
+        same_weights = tmp_path / "same"
+        same_weights.mkdir()
+        carry(run, same_weights, "digits-progddgan")
+        assert trained.load("digits-progddgan", same_weights).prior is not None
+
     def test_without_a_prior_there_is_the_gaussian(self, run, tmp_path, images):
         train(FULL, tmp_path, steps=1, device="cpu", images=images)
         assert sample(self.plan, tmp_path).nfe == 2
