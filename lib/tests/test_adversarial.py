@@ -24,7 +24,7 @@ from fewsteps.losses import (
     semantic_share,
 )
 from fewsteps.networks import DDGAN, Discriminator, LatentPrior, SemanticEncoder, build
-from fewsteps.networks.gan import TRACKED, group_spread, unit
+from fewsteps.networks.gan import group_spread, unit
 from fewsteps.training import RECIPES, loop, recipe, train
 from fewsteps.training.loop import AdversarialRun
 from fewsteps.training.recipes import TABLE_1
@@ -112,29 +112,26 @@ class TestNetworks:
         """BASE-DIFFAE: its vectors can be normalised, without another look at the data set."""
         network = small().encoder
         assert network is not None
-        x = drawn(64, 1, 8, 8)
-        for _ in range(20):
-            z = network(x).detach()
-        left = (1 - TRACKED) ** 20  # of zeros and of the unit matrix, where they began
-        torch.testing.assert_close(network.centre, (1 - left) * z.mean(0))
-        torch.testing.assert_close(network.moment, left * torch.eye(6).double() + (1 - left) * z.mT @ z / 64)
-        network.centre, network.moment = z.mean(0), z.mT @ z / 64  # as after many
-        torch.testing.assert_close(network.covariance, z.mT.cov(correction=0))
+        x = drawn(300, 1, 8, 8)
+        z = network(x).detach()
+        network.measure(x)
+        torch.testing.assert_close(network.centre, z.mean(0))
+        about = z - z.mean(0)
+        torch.testing.assert_close(network.covariance, about.mT @ about / 300)
         network.eval()
         normal = network.normalise(network(x))
         torch.testing.assert_close(normal.mean(0), torch.zeros(6).double(), atol=1e-9, rtol=0)
         torch.testing.assert_close(normal.std(0, correction=0), torch.ones(6).double(), atol=1e-9, rtol=0)
         torch.testing.assert_close(network.denormalise(normal), network(x))
         before = network.centre.clone()
-        network(x + 1)
-        assert torch.equal(before, network.centre)  # not while it does not train
+        network.train()(x + 1)
+        assert torch.equal(before, network.centre)  # not by being asked
 
     def test_gaussian_vectors_have_these_moments(self):
         """PD-6: the baseline of the prior; as a linear map of its noise, so without sampling error."""
         network = small().encoder
         assert network is not None
-        for seed in range(30):
-            network(drawn(8, 1, 8, 8, seed=seed))
+        network.measure(drawn(240, 1, 8, 8))
         root = network.gaussian(torch.eye(6).double()) - network.centre
         torch.testing.assert_close(root.mT @ root, network.covariance, rtol=1e-6, atol=1e-8)
 
@@ -540,7 +537,7 @@ class TestTraining:
         assert said["steps"] == 5 and said["history"][0]["until"] == 4
         before, after = weights(run), weights(tmp_path)
         assert any(name.startswith("discriminator.") for name in before)
-        moments = {"encoder.centre", "encoder.moment"}  # which follow the vectors, not the rate
+        moments = {"encoder.centre", "encoder.covariance"}  # which follow the vectors, not the rate
         assert all(torch.allclose(before[name], after[name], atol=3e-3) for name in before.keys() - moments)
 
     def test_a_discriminator_that_won_is_said(self, tmp_path, images, monkeypatch):
@@ -571,9 +568,22 @@ class TestTraining:
         encoder = trained.load("digits-progddgan", run).encoder
         vectors = encoder.normalise(encoder(2 * images.images - 1))
         assert card["predicts"]["std"] == pytest.approx(float(vectors.double().std()), abs=1e-3)
+        # The moments are of the averaged encoder, which is the one that is kept, and of all images here.
+        assert float(vectors.mean(0).abs().max()) < 0.03
+        assert float((vectors.std(0) - 1).abs().max()) < 0.01
         with pytest.raises(CheckpointError, match="need an autoencoder or a semantic encoder, and digits-ddgan2 has"):
             train(replace(recipe("digits-progddgan-prior"), latent="digits-ddgan2"), run / "plain", steps=1,
                   device="cpu", images=images)  # fmt: skip
+
+    def test_moments_are_of_mirrored_images_too_where_training_mirrors(self, tmp_path, images, monkeypatch):
+        """PD-6: the prior learns the vectors of both; and of the first images alone, of many."""
+        monkeypatch.setattr(loop, "MEASURED", 300)
+        train(replace(FULL, flip=True), tmp_path, steps=2, device="cpu", images=images)
+        encoder = trained.load("digits-progddgan", tmp_path).encoder
+        some = 2 * images.images[:300] - 1
+        vectors = encoder.normalise(encoder(torch.cat((some, some.flip(-1)))))
+        assert float(vectors.mean(0).abs().max()) < 0.03
+        assert float((vectors.std(0) - 1).abs().max()) < 0.01
 
     def test_the_rows_of_table_1_are_recipes(self, images):
         """PD-8, Table 1, the sixth row that the text names, and the controls of PD-5."""

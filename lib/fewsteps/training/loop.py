@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
 GRADIENT = 1.0  # the norm at which gradients are cut
+MEASURED = 2000  # training images, the first ones, that moments of semantic vectors are taken of
 WON, PATIENCE = 0.01, 500  # a discriminator's loss, and for how many steps, at which it leaves its generator nothing
 
 
@@ -292,13 +294,17 @@ class Run:
         if self.team.rank:
             return
         store(self.state, self.network, self.average, self.optimiser, self.position, self.said())
-        checkpoints.save(self.folder, self._card(), shipped(self.network, self.average.weights))
+        checkpoints.save(self.folder, self._card(), self._weights())
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
             position = self.position
             line = {"step": position.step, "seconds": round(position.seconds, 1), "loss": round(position.loss, 5)}
             log.write(json.dumps(line | self._noted()) + "\n")
         if self.kept is not None:
             self.kept(position.step)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """What the checkpoint holds."""
+        return shipped(self.network, self.average.weights)
 
     def said(self) -> dict[str, Any]:
         """What a run that goes on must agree with."""
@@ -412,6 +418,18 @@ class AdversarialRun(Run):
         return torch.optim.AdamW(
             groups, self.recipe.rate, betas=objective.betas, weight_decay=self.recipe.weight_decay, fused=True
         )
+
+    def _weights(self) -> dict[str, Tensor]:
+        weights, encoder = super()._weights(), self.sides[1].encoder
+        if encoder is None:
+            return weights
+        # The averaged encoder's vectors have another law than those that any encoder gave on the way.
+        averaged = deepcopy(encoder)
+        own = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+        averaged.load_state_dict({name: w.half().to(w) for name, w in own.items()})  # as a checkpoint keeps them
+        some = 2 * self.images[:MEASURED] - 1
+        averaged.measure(torch.cat((some, some.flip(-1))) if self.recipe.flip else some)
+        return weights | {f"encoder.{name}": moments for name, moments in averaged.named_buffers()}
 
     def _compile(self) -> None:
         # In place. The penalty's derivative of a derivative cannot be compiled, so the discriminator is not.
