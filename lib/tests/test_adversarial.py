@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -27,7 +28,7 @@ from fewsteps.networks import DDGAN, Discriminator, LatentPrior, SemanticEncoder
 from fewsteps.networks.gan import group_spread, unit
 from fewsteps.training import RECIPES, loop, recipe, train
 from fewsteps.training.loop import AdversarialRun
-from fewsteps.training.recipes import TABLE_1
+from fewsteps.training.recipes import PLANNED, TABLE_1
 from fewsteps.training.team import Team
 
 FULL = replace(recipe("digits-progddgan"), batch=16)
@@ -609,6 +610,20 @@ class TestTraining:
         }
         four = RECIPES["fashion-ddgan4"].objective(images).predicts
         assert (four["steps"], four["schedule"], four["semantic"]) == (4, "common", "never")
+
+    def test_p_ends_where_training_does(self, images):
+        """PD-5, Eq. 11: N is the whole training, in the recipes and in the commands that wait for a GPU."""
+        queue = (checkpoints.FOLDER.parent / "gpu-queue.md").read_text()
+        for short, first, steps in (("fashion", "END", 5000), ("cifar10", "ddgan2", 30_000)):
+            assert re.findall(rf"{short}-{first} --minutes \d+ --until (\d+)", queue) == [str(steps)]
+            for end in TABLE_1 if short == "fashion" else ("ddgan2", "progddgan"):
+                made = RECIPES[f"{short}-{end}"]
+                assert made.objective(images).span == PLANNED[short] == steps * made.batch
+        constant = RECIPES["fashion-progddgan-constant"].objective(images)
+        falling = RECIPES["fashion-progddgan"].objective(images)
+        seen = range(0, PLANNED["fashion"], 64)
+        mean = sum(semantic_share(n, falling.span, *falling.share) for n in seen) / len(seen)
+        assert constant.share == pytest.approx((mean, mean), abs=1e-3)
 
 
 class TestSampling:

@@ -92,7 +92,7 @@ def semantic_share(done: float, span: float, most: float = 0.8, least: float = 0
     Parameters
     ----------
     done, span : float
-        Images seen, and after how many the end is reached: the paper counts epochs.
+        Images seen, and after how many the end is reached: the whole training's, as Eq. 11's N is all of its epochs.
     most, least : float
         Pmax and Pmin.
 
@@ -161,7 +161,7 @@ class Adversarial:
     share : (float, float), optional
         Pmax and Pmin of Eq. 11. Without it t is uniform.
     span : int
-        Images after which Pmin is reached.
+        Images after which Pmin is reached: as many as the training is planned to see. One that goes on stays at Pmin.
     r1, interval : float, int
         Weight of the gradient penalty (half of it multiplies the squared norm), and every how many steps it acts.
     critic : float
