@@ -588,6 +588,23 @@ class TestTogether:
         )
         assert torch.equal(once, again) and not torch.equal(once, other)
 
+    def test_errors_by_brightness_are_those_of_a_plain_loop(self, shipped):
+        """PX-8: estimates keep their order where a brightness never came up."""
+        parallel = pixel_aware.load("digits-parallel", shipped)
+        known = load("digits", "train", 8).images[:60]
+        table = pixel_measures.calibrate(parallel, known, [T]).variances[T]
+        chosen = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+        x0 = known[chosen].clamp(PIXEL_MIN, 1)
+        x = pixel_measures.states(x0, GAMMA, 1.0, pixel_measures.CALIBRATION_SEED)
+        found = samplers.estimates(x, *parallel.noises(x, T), GAMMA, steps=T)
+        errors = (found.double() - x0).square()
+        place = (found[0] * pixel_aware.BINS).long().clamp_max(pixel_aware.BINS - 1)
+        never = [k for k in range(pixel_aware.BINS) if not bool((place == k).any())]
+        assert table.shape == (1 + T, pixel_aware.BINS) and 0 < len(never) < pixel_aware.BINS
+        for k in range(pixel_aware.BINS):
+            wanted = [e.mean() if k in never else e[place == k].mean() for e in errors]
+            torch.testing.assert_close(table[:, k], torch.stack(wanted), rtol=1e-4, atol=1e-9)
+
     def test_errors_by_step_are_those_of_a_plain_loop(self, shipped):
         """PX-6: network, regression, single head and oracle, on trajectories of test images."""
         parallel, single = (pixel_aware.load(f"digits-{end}", shipped) for end in ("parallel", "single"))

@@ -214,8 +214,8 @@ def calibrate(reverse: Reverse, known: Tensor, at: Sequence[int] = ()) -> Revers
             inside = torch.nn.functional.one_hot(place, BINS).double()
             sums += errors @ inside
             counts += inside.sum(0)
-        # A brightness that never came up is taken for the worst of all.
-        table = torch.where(counts > 0, sums / counts.clamp_min(1), sums.sum() + 1)
+        # For a brightness that never came up, what an estimate's errors are over all of them.
+        table = torch.where(counts > 0, sums / counts.clamp_min(1), sums.sum(1, keepdim=True) / counts.sum())
         tables[i] = table.clamp_min(1e-12)
     return replace(reverse, variances=tables)
 
