@@ -406,6 +406,21 @@ class TestWays:
         error = float((samplers.combined(images, variances) - x0).square().mean())
         assert error == pytest.approx(1 / float((1 / variances).sum()), rel=0.03)
 
+    def test_noises_that_share_an_error_count_as_one(self):
+        """PX-8: 50 of them do not outweigh a scale that is better; one among them that is good still counts."""
+        x0 = torch.full((20_000,), 0.5, dtype=torch.float64)
+        variances = torch.tensor([0.02, *[0.06] * 50], dtype=torch.float64).square()
+        errors = variances.sqrt()[:, None] * torch.cat((normal(1, 20_000), normal(1, 20_000, seed=1).expand(50, -1)))
+
+        def left(weighted):
+            return float((samplers.combined(x0 + errors, weighted) - x0).square().mean().sqrt())
+
+        assert left(variances) == pytest.approx(0.051, abs=0.001)
+        assert left(pixel_aware.shared(variances)) == pytest.approx(1 / math.hypot(1 / 0.02, 1 / 0.06), rel=0.03)
+        lone = torch.tensor([[0.5], [9.0], [0.01], [9.0]], dtype=torch.float64)
+        weights = 1 / pixel_aware.shared(lone)
+        assert float(weights[1:].sum()) == pytest.approx(100) and float(weights[2]) > 99 and float(weights[0]) == 2
+
     def test_renoising_with_the_true_image_stays_on_the_process(self):
         """PX-8: every state has the law of Eq. 9 under the image predicted, kept noise or new."""
         x0 = torch.full((40_000, 1), 0.3, dtype=torch.float64)

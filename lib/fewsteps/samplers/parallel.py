@@ -348,8 +348,8 @@ def estimates(
 def combined(images: Tensor, variances: Tensor) -> Tensor:
     """One image out of several estimates, each weighted by the inverse of its variance.
 
-    Best for independent errors. Those of one network are not, so it is never worse than the best of them by much, and
-    not much better.
+    Best for independent errors. Estimates that share one error count as often as there are of them, and together may
+    outweigh a single better one: of one with an error of .02 beside 50 that share one of .06, the result errs by .05.
 
     Parameters
     ----------
