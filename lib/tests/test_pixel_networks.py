@@ -434,26 +434,34 @@ class TestWays:
                 assert float(step.x.mean()) == pytest.approx(bar**0.5 * 0.3, abs=0.02)
                 assert float(step.x.std()) == pytest.approx((1 - bar) ** 0.5, rel=0.02)
 
-    def test_an_error_of_the_network_is_corrected_and_not_amplified(self):
-        """PX-8: noises wrong by 0.1 ruin a white pixel by Algorithm 1; asked again, the error stays what it was."""
-        gamma, steps = 20.0, 200
-        x0 = torch.ones(1, 1, 4, 4, dtype=torch.float64)
-        path = samplers.forward_path(x0, gamma, steps, samplers.white_noise(1, dtype=torch.float64))
-        noises = path.increments + 0.1 * normal(steps, 1, 1, 4, 4)
-        back = samplers.reverse_path(path.states[-1], image_scale(x0, gamma), noises, factor="printed")[0]
-        assert float((back - x0).abs().max()) > 100
+    def test_errors_of_asking_again_add_up_and_are_not_multiplied(self):
+        """PX-8, Eq. 9: a network that reads the noise of the state it is shown, wrong by .01, and the image from it."""
+        wrong, steps = 0.01, 200
+        x0, white = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64), samplers.white_noise(2, dtype=torch.float64)
+        path = samplers.forward_path(x0, GAMMA, steps, samplers.white_noise(1, dtype=torch.float64))
+        held, shown = path.marginals[-1], x0  # the noise that the state holds, and the image that it was made of
+        error, asked = 0.0, 0
+
+        def noise(shape):
+            nonlocal held
+            held = white(shape)
+            return held
 
         def predict(x, t):
-            return x0 - 0.1 * normal(1, 1, 4, 4, seed=int(1000 * t)).abs()
+            nonlocal shown, error, asked
+            schedule = schedules.PixelAware(shown, GAMMA)
+            error, asked = error + wrong * schedule.sigma(t) / schedule.alpha(t), asked + 1
+            shown = (x - schedule.sigma(t) * (held - wrong)) / schedule.alpha(t)
+            return shown
 
-        way = samplers.renoised(
-            predict,
-            path.states[-1],
-            torch.tensor([1.0, 0.3, 0.0]),
-            gamma=gamma,
-            noise=samplers.white_noise(2, dtype=torch.float64),
-        )
-        assert float((samplers.last(way) - x0).abs().max()) < 0.5
+        times = torch.tensor([1.0, 0.3, 0.05, 0.0])
+        end = samplers.last(samplers.renoised(predict, path.states[-1], times, gamma=GAMMA, noise=noise))
+        assert asked == 3
+        torch.testing.assert_close(end, x0 + error)
+        back = samplers.reverse_path(
+            path.states[-1], image_scale(x0, GAMMA), path.increments - wrong, factor="printed"
+        )[0]
+        assert float((back - x0).min()) > 5 * float(torch.as_tensor(error).max())
 
     def test_the_scale_alone_gives_the_image_back(self):
         """PX-5, Eq. 7: x_delta is an invertible map of the image."""

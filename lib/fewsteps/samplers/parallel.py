@@ -393,9 +393,9 @@ def renoised(
 ) -> Iterator[Step]:
     """An image is predicted, put back under the noise of an earlier step by Eq. 9, and predicted again.
 
-    No error is multiplied on the way, as it is by Algorithm 1 with all noises fixed in advance. The schedule of a step
-    is that of the image predicted last, so the new noise is as strong as that image says, and a network can read its
-    own answer there: whether asking again helps has to be measured.
+    The error of an answer is not multiplied on the way, as it is by Algorithm 1 with all noises fixed in advance. The
+    schedule of a step is that of the image predicted last, so the new noise is as strong as that image says, and a
+    network can read its own answer there, with its error: whether asking again helps has to be measured.
 
     Parameters
     ----------
