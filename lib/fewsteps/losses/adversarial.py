@@ -209,8 +209,10 @@ class Adversarial:
         integer("interval", self.interval, least=1)
         if self.features and self.eye is None:
             raise ParameterError("features, a weight above 0, needs eye, a network that has features.")
-        if self.semantic == "never" and (self.pixels or self.features):
-            raise ParameterError("pixels and features must be 0 without an encoder: noise cannot say which image.")
+        if self.semantic == "never" and (self.pixels or self.features or self.preserve):
+            raise ParameterError(
+                "pixels, features and preserve must be 0 without an encoder: noise cannot say which image."
+            )
         if self.share is not None:
             semantic_share(0, self.span, *self.share)
         self.process  # noqa: B018 - says at once if there is no such schedule
