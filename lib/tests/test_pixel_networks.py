@@ -677,17 +677,17 @@ class TestTogether:
 
     def test_distance_and_copies(self):
         """PX-9: training images lie at no distance from themselves, test images near the floor, noise far away; a
-        pixel that is not finite counts as black."""
+        pixel that is no number counts as black, and infinities are cut to black and white."""
         known, unseen = load("digits", "train", 8).images, load("digits", "test", 8).images
         real = pixel_measures.distance(unseen[:200], {"name": "digits", "size": 8})
         noise = pixel_measures.distance(drawn(200, 1, 8, 8).float(), {"name": "digits", "size": 8})
         assert real["value"] < 2 * real["floor"] and noise["value"] > 5 * real["value"]
         assert real["low"] <= real["value"] <= real["high"] and real["count"] == 200
         broken = unseen[:200].clone()
-        broken[:, :, 0, 0] = math.nan
-        black = unseen[:200].clone()
-        black[:, :, 0, 0] = 0
-        found = [pixel_measures.distance(x, {"name": "digits", "size": 8})["value"] for x in (broken, black)]
+        broken[:, :, 0, 0], broken[:, :, 0, 1], broken[:, :, 0, 2] = math.nan, math.inf, -math.inf
+        cut = unseen[:200].clone()
+        cut[:, :, 0, 0], cut[:, :, 0, 1], cut[:, :, 0, 2] = 0, 1, 0
+        found = [pixel_measures.distance(x, {"name": "digits", "size": 8})["value"] for x in (broken, cut)]
         assert found[0] == pytest.approx(found[1])
         same = pixel_measures.copies(known[:50], known, unseen)
         assert same["nearer"] == 1 and max(same["samples"]) == pytest.approx(0, abs=1e-6) and same["test"][0] > 0

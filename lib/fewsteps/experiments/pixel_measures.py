@@ -315,7 +315,7 @@ def distance(images: Tensor, source: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     images : Tensor, shape (N, C, H, W)
-        What is not finite becomes black, and what is outside [0, 1] is cut.
+        What is outside [0, 1] is cut, infinities too; what is no number becomes black.
     source : mapping
         ``name`` and ``size`` of the data set.
 
@@ -327,7 +327,7 @@ def distance(images: Tensor, source: Mapping[str, Any]) -> dict[str, Any]:
     extractor = references.feature_network(name)
     reference = references.read(source["name"], source["size"], name)
     # In half precision, as the references keep them.
-    features = metrics.features(extractor, images.nan_to_num(0, 1, 0).clamp(0, 1)).half().float()
+    features = metrics.features(extractor, images.clamp(0, 1).nan_to_num(0)).half().float()
     found = metrics.frechet_interval(features, reference.train, generator=torch.Generator().manual_seed(0), draws=100)
     real = reference.test_features[: len(images)]
     return {
