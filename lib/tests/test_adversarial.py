@@ -556,6 +556,26 @@ class TestTraining:
         with pytest.raises(TrainingError, match="diverged near step"):
             train(FULL, tmp_path, steps=40, device="cpu", images=broken)
 
+    def test_the_batch_that_fits_has_room_for_the_penalty(self, tmp_path, images, monkeypatch):
+        """What is said when memory ran out: of the dearest step, in whole groups of the discriminator."""
+        plain = Adversarial.penalty
+
+        def penalty(self, network, pair):
+            if len(pair.t) > 8:
+                raise torch.OutOfMemoryError
+            return plain(self, network, pair)
+
+        monkeypatch.setattr(Adversarial, "penalty", penalty)
+        with pytest.raises(TrainingError, match=r"Memory ran out with 40 images per step: --batch 8 fits\."):
+            train(replace(FULL, batch=40), tmp_path, steps=1, device="cpu", images=images)
+
+        def never(self, network, pair):
+            raise torch.OutOfMemoryError
+
+        monkeypatch.setattr(Adversarial, "penalty", never)
+        with pytest.raises(TrainingError, match=r"not even 4 images fit\."):
+            train(replace(FULL, batch=40), tmp_path, steps=1, device="cpu", images=images)
+
     def test_several_processes_are_refused(self, tmp_path, images):
         with Team("cpu") as team:
             team.size = 2

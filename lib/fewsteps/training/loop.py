@@ -21,6 +21,7 @@ from fewsteps.data import Images, load
 from fewsteps.errors import ParameterError, TrainingError
 from fewsteps.losses import Adversarial, semantic_share
 from fewsteps.networks import DDGAN, Student, build
+from fewsteps.networks.gan import PER_GROUP
 from fewsteps.parameters import integer, number
 from fewsteps.training.recipes import RECIPES, Recipe
 from fewsteps.training.state import Average, Position, restore, store, take_up
@@ -135,6 +136,9 @@ class Run:
 
     raw = ""
     """How the names of weights begin that are not averaged."""
+
+    multiple = 1
+    """What a batch must be a multiple of."""
 
     def __init__(
         self,
@@ -368,14 +372,16 @@ class Run:
             f"a smaller learning rate than {self.recipe.rate:g} usually helps."
         )
 
-    def _full(self) -> str:
-        def attempt(batch: int) -> None:
-            x0, cond = self.share_of(batch)
-            self.objective(self.network, x0, cond, self.generator).mean().backward()
+    def _attempt(self, batch: int) -> None:
+        """What takes a step's memory, with a batch of another size."""
+        x0, cond = self.share_of(batch)
+        self.objective(self.network, x0, cond, self.generator).mean().backward()
 
+    def _full(self) -> str:
         self.optimiser.zero_grad(set_to_none=True)
-        fits = memory.largest_batch(attempt, self.recipe.batch)
-        advice = f"--batch {fits} fits" if fits else "not even one image fits"
+        fits = memory.largest_batch(self._attempt, self.recipe.batch, self.multiple)
+        few = "one image fits" if self.multiple == 1 else f"{self.multiple} images fit"
+        advice = f"--batch {fits} fits" if fits else f"not even {few}"
         return f"Memory ran out with {self.recipe.batch} images per step: {advice}."
 
 
@@ -391,6 +397,7 @@ class AdversarialRun(Run):
     """
 
     raw = "discriminator."
+    multiple = PER_GROUP
 
     def __init__(self, recipe: Recipe, folder: Path, images: Images, team: Team, **given: Any) -> None:
         if team.size > 1:
@@ -457,6 +464,20 @@ class AdversarialRun(Run):
         network.discriminator.requires_grad_(True)
         self._advance()
         return loss.detach()
+
+    def _attempt(self, batch: int) -> None:
+        objective, network = self.sides
+        images, _ = self.share_of(batch)
+        with self._precision():
+            drawn = objective.draw(network, images, float(self.position.images), self.generator)
+            judged = objective.judge(network, drawn)
+        loss = self._mean(judged)
+        if objective.r1:  # it acts at few steps, which must fit as well
+            loss = loss + self._mean({"r1": objective.penalty(network, drawn.pair)})
+        loss.backward()
+        with self._precision():
+            terms = objective.deceive(network, drawn, self.generator)
+        self._mean(terms).backward()
 
     def _mean(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms' means, each of them noted for the log."""
