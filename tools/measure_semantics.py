@@ -7,7 +7,7 @@ between 100 pairs of test images where there is an encoder; how much of the vari
 input explains; how well a linear classifier finds every class among the semantic vectors, and what moving along its
 direction does; the Fréchet distance with the prior and with Gaussian vectors; seconds per 100 images, of generator and
 prior apart. Beside them pixels that are blended, and the x_T of a 50-step DDIM. What was measured of the same weights
-is kept, but the seconds. The result holds no image.
+is kept, but the seconds, and so are the rows of other data sets. The result holds no image.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ def of_network(model: Trained, source: dict[str, Any], test: data.Images, classi
     noise = samplers.white_noise(0)
     semantic = model.generator.encoder is not None
     said: dict[str, Any] = {
+        "data": source["name"],
         "checkpoint": model.name,
         "weights": model.card["weights"]["sha256"],
         "prior": None if model.prior is None else model.prior.card["weights"]["sha256"],
@@ -127,17 +128,28 @@ def of_network(model: Trained, source: dict[str, Any], test: data.Images, classi
     return said
 
 
+def denoiser_of(name: str) -> str | None:
+    """The hash of the weights of a data set's shipped denoiser, if there is one."""
+    denoiser = DENOISERS.get(name)
+    return checkpoints.card(denoiser)["weights"]["sha256"] if denoiser in checkpoints.names() else None
+
+
 def baselines(name: str, images: Tensor, classifier: Classifier) -> list[dict[str, Any]]:
     """Blended pixels, and DDIM's x_T."""
     first, second = images[:PAIRS], images[PAIRS : 2 * PAIRS]
-    said = [
-        {"called": "pixels", **asdict(semantics.smoothness(semantics.pixels_between(first, second, STEPS), classifier))}
-    ]
-    if DENOISERS.get(name) in checkpoints.names():
+    found = {"pixels": semantics.smoothness(semantics.pixels_between(first, second, STEPS), classifier)}
+    denoiser = denoiser_of(name)
+    if denoiser is not None:
         here, there = (samplers.white_noise(seed)(tuple(first.shape)) for seed in (0, 1))
         ways = semantics.ddim_between(trained.load(DENOISERS[name]), here, there, STEPS)
-        said.append({"called": "DDIM, 50 steps", **asdict(semantics.smoothness(ways, classifier))})
-    return said
+        found["DDIM, 50 steps"] = semantics.smoothness(ways, classifier)
+    return [{"data": name, "denoiser": denoiser, "called": who, **asdict(smooth)} for who, smooth in found.items()]
+
+
+def apart(before: dict[str, Any], key: str, name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What a result says of a data set, and what it says of others, which is kept as it stands."""
+    entries = before.get(key, [])
+    return [e for e in entries if e["data"] == name], [e for e in entries if e["data"] != name]
 
 
 def main() -> int:
@@ -158,10 +170,13 @@ def main() -> int:
     classifier = trained.load(f"{DENOISERS[source['name']]}-classifier").network
     assert isinstance(classifier, Classifier)
     before = read_json(chosen.out)
-    known = {(row["checkpoint"], row["weights"], row["prior"]): row for row in before.get("rows", [])}
-    rows: list[dict[str, Any]] = []
+    measured, rows = apart(before, "rows", source["name"])
+    known = {(row["checkpoint"], row["weights"], row["prior"]): row for row in measured}
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
-    beside = before.get("baselines") or baselines(source["name"], test.images[order[: 2 * PAIRS]], classifier)
+    own, beside = apart(before, "baselines", source["name"])
+    if not own or own[0]["denoiser"] != denoiser_of(source["name"]):
+        own = baselines(source["name"], test.images[order[: 2 * PAIRS]], classifier)
+    beside += own
     for card in cards:
         model = trained.load(card["name"], chosen.folder)
         prior = None if model.prior is None else model.prior.card["weights"]["sha256"]
@@ -169,9 +184,10 @@ def main() -> int:
         rows.append(row | {"seconds": of_time(model), "threads": torch.get_num_threads()})
         print(json.dumps(rows[-1] | {"directions": None}), flush=True)
         lines = ",\n".join(json.dumps(row) for row in rows)
+        commands = "; ".join(f"python tools/measure_semantics.py {each}" for each in sorted({r["data"] for r in rows}))
         write_atomic(
             chosen.out,
-            f'{{"made_by": "python tools/measure_semantics.py {source["name"]}", "pairs": {PAIRS}, '
+            f'{{"made_by": "{commands}", "pairs": {PAIRS}, '
             f'"baselines": {json.dumps(beside)}, "rows": [\n{lines}\n]}}\n',
         )
     return 0

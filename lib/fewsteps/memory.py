@@ -16,8 +16,10 @@ def ran_out(error: BaseException) -> bool:
     )
 
 
-def largest_batch(attempt: Callable[[int], object], batch: int) -> int:
+def largest_batch(attempt: Callable[[int], object], batch: int, multiple: int = 1) -> int:
     """The largest of batch / 2, batch / 4 ... 1 with which `attempt` does not run out of memory; 0 if none.
+
+    Each is rounded down to a multiple.
 
     Parameters
     ----------
@@ -25,9 +27,10 @@ def largest_batch(attempt: Callable[[int], object], batch: int) -> int:
         Does the work with a batch of that many.
     batch : int
         What did not fit.
+    multiple : int
+        Of which every batch must be one.
     """
-    while batch > 1:
-        batch //= 2
+    while batch := batch // 2 // multiple * multiple:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         try:

@@ -195,13 +195,18 @@ def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | st
     if isinstance(network, DDGAN) and network.encoder is not None:
         prior = f"{name}-prior"
         if prior in checkpoints.names(where := checkpoints.home(prior, folder)):
-            return replace(made, prior=_prior(prior, made, where, device))
+            return replace(made, prior=_prior(prior, made, where, device, beside=where == folder))
     return made
 
 
-def _prior(name: str, made: Trained, folder: Path, device: torch.device | str) -> Trained:
-    """The prior of a generator's vectors, if it learned those of this very encoder."""
+def _prior(name: str, made: Trained, folder: Path, device: torch.device | str, *, beside: bool) -> Trained | None:
+    """The prior of a generator's vectors, if it learned those of this very encoder.
+
+    A shipped one that did not is none of a generator that was trained anew elsewhere; one beside it is a mistake.
+    """
     if checkpoints.card(name, folder)["data"].get("latent", {}).get("sha256") != made.card["weights"]["sha256"]:
+        if not beside:
+            return None
         raise CheckpointError(
             f"encoder and generator of {made.name} are of another run than {name} was trained on: restore both with "
             f"git checkout, or train {name} again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -24,10 +25,10 @@ from fewsteps.losses import (
     semantic_share,
 )
 from fewsteps.networks import DDGAN, Discriminator, LatentPrior, SemanticEncoder, build
-from fewsteps.networks.gan import TRACKED, group_spread, unit
+from fewsteps.networks.gan import group_spread, unit
 from fewsteps.training import RECIPES, loop, recipe, train
 from fewsteps.training.loop import AdversarialRun
-from fewsteps.training.recipes import TABLE_1
+from fewsteps.training.recipes import PLANNED, TABLE_1
 from fewsteps.training.team import Team
 
 FULL = replace(recipe("digits-progddgan"), batch=16)
@@ -112,29 +113,26 @@ class TestNetworks:
         """BASE-DIFFAE: its vectors can be normalised, without another look at the data set."""
         network = small().encoder
         assert network is not None
-        x = drawn(64, 1, 8, 8)
-        for _ in range(20):
-            z = network(x).detach()
-        left = (1 - TRACKED) ** 20  # of zeros and of the unit matrix, where they began
-        torch.testing.assert_close(network.centre, (1 - left) * z.mean(0))
-        torch.testing.assert_close(network.moment, left * torch.eye(6).double() + (1 - left) * z.mT @ z / 64)
-        network.centre, network.moment = z.mean(0), z.mT @ z / 64  # as after many
-        torch.testing.assert_close(network.covariance, z.mT.cov(correction=0))
+        x = drawn(300, 1, 8, 8)
+        z = network(x).detach()
+        network.measure(x)
+        torch.testing.assert_close(network.centre, z.mean(0))
+        about = z - z.mean(0)
+        torch.testing.assert_close(network.covariance, about.mT @ about / 300)
         network.eval()
         normal = network.normalise(network(x))
         torch.testing.assert_close(normal.mean(0), torch.zeros(6).double(), atol=1e-9, rtol=0)
         torch.testing.assert_close(normal.std(0, correction=0), torch.ones(6).double(), atol=1e-9, rtol=0)
         torch.testing.assert_close(network.denormalise(normal), network(x))
         before = network.centre.clone()
-        network(x + 1)
-        assert torch.equal(before, network.centre)  # not while it does not train
+        network.train()(x + 1)
+        assert torch.equal(before, network.centre)  # not by being asked
 
     def test_gaussian_vectors_have_these_moments(self):
         """PD-6: the baseline of the prior; as a linear map of its noise, so without sampling error."""
         network = small().encoder
         assert network is not None
-        for seed in range(30):
-            network(drawn(8, 1, 8, 8, seed=seed))
+        network.measure(drawn(240, 1, 8, 8))
         root = network.gaussian(torch.eye(6).double()) - network.centre
         torch.testing.assert_close(root.mT @ root, network.covariance, rtol=1e-6, atol=1e-8)
 
@@ -350,7 +348,8 @@ class TestLosses:
             ({"semantic": "last"}, "semantic must be one of never, first, every, not 'last'"),
             ({"pixels": -1.0}, "pixels must be a number of at least 0"),
             ({"features": 1.0}, "features, a weight above 0, needs eye"),
-            ({"semantic": "never", "pixels": 1.0}, "pixels and features must be 0 without an encoder"),
+            ({"semantic": "never", "pixels": 1.0}, "pixels, features and preserve must be 0 without an encoder"),
+            ({"semantic": "never", "preserve": 10.0}, "pixels, features and preserve must be 0 without an encoder"),
             ({"share": (1.2, 0.4)}, "most must be a number of at least 0 and at most 1, not 1.2"),
             ({"r1": -0.1}, "r1 must be a number of at least 0"),
         ],
@@ -540,7 +539,7 @@ class TestTraining:
         assert said["steps"] == 5 and said["history"][0]["until"] == 4
         before, after = weights(run), weights(tmp_path)
         assert any(name.startswith("discriminator.") for name in before)
-        moments = {"encoder.centre", "encoder.moment"}  # which follow the vectors, not the rate
+        moments = {"encoder.centre", "encoder.covariance"}  # which follow the vectors, not the rate
         assert all(torch.allclose(before[name], after[name], atol=3e-3) for name in before.keys() - moments)
 
     def test_a_discriminator_that_won_is_said(self, tmp_path, images, monkeypatch):
@@ -557,6 +556,26 @@ class TestTraining:
         with pytest.raises(TrainingError, match="diverged near step"):
             train(FULL, tmp_path, steps=40, device="cpu", images=broken)
 
+    def test_the_batch_that_fits_has_room_for_the_penalty(self, tmp_path, images, monkeypatch):
+        """What is said when memory ran out: of the dearest step, in whole groups of the discriminator."""
+        plain = Adversarial.penalty
+
+        def penalty(self, network, pair):
+            if len(pair.t) > 8:
+                raise torch.OutOfMemoryError
+            return plain(self, network, pair)
+
+        monkeypatch.setattr(Adversarial, "penalty", penalty)
+        with pytest.raises(TrainingError, match=r"Memory ran out with 40 images per step: --batch 8 fits\."):
+            train(replace(FULL, batch=40), tmp_path, steps=1, device="cpu", images=images)
+
+        def never(self, network, pair):
+            raise torch.OutOfMemoryError
+
+        monkeypatch.setattr(Adversarial, "penalty", never)
+        with pytest.raises(TrainingError, match=r"not even 4 images fit\."):
+            train(replace(FULL, batch=40), tmp_path, steps=1, device="cpu", images=images)
+
     def test_several_processes_are_refused(self, tmp_path, images):
         with Team("cpu") as team:
             team.size = 2
@@ -571,9 +590,22 @@ class TestTraining:
         encoder = trained.load("digits-progddgan", run).encoder
         vectors = encoder.normalise(encoder(2 * images.images - 1))
         assert card["predicts"]["std"] == pytest.approx(float(vectors.double().std()), abs=1e-3)
+        # The moments are of the averaged encoder, which is the one that is kept, and of all images here.
+        assert float(vectors.mean(0).abs().max()) < 0.03
+        assert float((vectors.std(0) - 1).abs().max()) < 0.01
         with pytest.raises(CheckpointError, match="need an autoencoder or a semantic encoder, and digits-ddgan2 has"):
             train(replace(recipe("digits-progddgan-prior"), latent="digits-ddgan2"), run / "plain", steps=1,
                   device="cpu", images=images)  # fmt: skip
+
+    def test_moments_are_of_mirrored_images_too_where_training_mirrors(self, tmp_path, images, monkeypatch):
+        """PD-6: the prior learns the vectors of both; and of the first images alone, of many."""
+        monkeypatch.setattr(loop, "MEASURED", 300)
+        train(replace(FULL, flip=True), tmp_path, steps=2, device="cpu", images=images)
+        encoder = trained.load("digits-progddgan", tmp_path).encoder
+        some = 2 * images.images[:300] - 1
+        vectors = encoder.normalise(encoder(torch.cat((some, some.flip(-1)))))
+        assert float(vectors.mean(0).abs().max()) < 0.03
+        assert float((vectors.std(0) - 1).abs().max()) < 0.01
 
     def test_the_rows_of_table_1_are_recipes(self, images):
         """PD-8, Table 1, the sixth row that the text names, and the controls of PD-5."""
@@ -599,6 +631,20 @@ class TestTraining:
         }
         four = RECIPES["fashion-ddgan4"].objective(images).predicts
         assert (four["steps"], four["schedule"], four["semantic"]) == (4, "common", "never")
+
+    def test_p_ends_where_training_does(self, images):
+        """PD-5, Eq. 11: N is the whole training, in the recipes and in the commands that wait for a GPU."""
+        queue = (checkpoints.FOLDER.parent / "gpu-queue.md").read_text()
+        for short, first, steps in (("fashion", "END", 5000), ("cifar10", "ddgan2", 30_000)):
+            assert re.findall(rf"{short}-{first} --minutes \d+ --until (\d+)", queue) == [str(steps)]
+            for end in TABLE_1 if short == "fashion" else ("ddgan2", "progddgan"):
+                made = RECIPES[f"{short}-{end}"]
+                assert made.objective(images).span == PLANNED[short] == steps * made.batch
+        constant = RECIPES["fashion-progddgan-constant"].objective(images)
+        falling = RECIPES["fashion-progddgan"].objective(images)
+        seen = range(0, PLANNED["fashion"], 64)
+        mean = sum(semantic_share(n, falling.span, *falling.share) for n in seen) / len(seen)
+        assert constant.share == pytest.approx((mean, mean), abs=1e-3)
 
 
 class TestSampling:
@@ -669,6 +715,17 @@ class TestSampling:
             trained.load("digits-progddgan", other)
         with pytest.raises(CheckpointError, match="another digits-progddgan than the one that is there"):
             trained.load("digits-progddgan-prior", other)
+
+    def test_a_shipped_prior_of_other_weights_is_no_prior_of_a_new_training(self, run, tmp_path, images, monkeypatch):
+        """Training anew, elsewhere than where the shipped ones lie, must not fail on what is shipped."""
+        monkeypatch.setattr(checkpoints, "FOLDER", run)
+        train(replace(FULL, seed=3), tmp_path, steps=1, device="cpu", images=images)
+        assert trained.load("digits-progddgan", tmp_path).prior is None
+        assert sample(self.plan, tmp_path).nfe == 2
+        same_weights = tmp_path / "same"
+        same_weights.mkdir()
+        carry(run, same_weights, "digits-progddgan")
+        assert trained.load("digits-progddgan", same_weights).prior is not None
 
     def test_without_a_prior_there_is_the_gaussian(self, run, tmp_path, images):
         train(FULL, tmp_path, steps=1, device="cpu", images=images)

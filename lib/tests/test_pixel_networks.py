@@ -406,6 +406,21 @@ class TestWays:
         error = float((samplers.combined(images, variances) - x0).square().mean())
         assert error == pytest.approx(1 / float((1 / variances).sum()), rel=0.03)
 
+    def test_noises_that_share_an_error_count_as_one(self):
+        """PX-8: 50 of them do not outweigh a scale that is better; one among them that is good still counts."""
+        x0 = torch.full((20_000,), 0.5, dtype=torch.float64)
+        variances = torch.tensor([0.02, *[0.06] * 50], dtype=torch.float64).square()
+        errors = variances.sqrt()[:, None] * torch.cat((normal(1, 20_000), normal(1, 20_000, seed=1).expand(50, -1)))
+
+        def left(weighted):
+            return float((samplers.combined(x0 + errors, weighted) - x0).square().mean().sqrt())
+
+        assert left(variances) == pytest.approx(0.051, abs=0.001)
+        assert left(pixel_aware.shared(variances)) == pytest.approx(1 / math.hypot(1 / 0.02, 1 / 0.06), rel=0.03)
+        lone = torch.tensor([[0.5], [9.0], [0.01], [9.0]], dtype=torch.float64)
+        weights = 1 / pixel_aware.shared(lone)
+        assert float(weights[1:].sum()) == pytest.approx(100) and float(weights[2]) > 99 and float(weights[0]) == 2
+
     def test_renoising_with_the_true_image_stays_on_the_process(self):
         """PX-8: every state has the law of Eq. 9 under the image predicted, kept noise or new."""
         x0 = torch.full((40_000, 1), 0.3, dtype=torch.float64)
@@ -419,26 +434,34 @@ class TestWays:
                 assert float(step.x.mean()) == pytest.approx(bar**0.5 * 0.3, abs=0.02)
                 assert float(step.x.std()) == pytest.approx((1 - bar) ** 0.5, rel=0.02)
 
-    def test_an_error_of_the_network_is_corrected_and_not_amplified(self):
-        """PX-8: noises wrong by 0.1 ruin a white pixel by Algorithm 1; asked again, the error stays what it was."""
-        gamma, steps = 20.0, 200
-        x0 = torch.ones(1, 1, 4, 4, dtype=torch.float64)
-        path = samplers.forward_path(x0, gamma, steps, samplers.white_noise(1, dtype=torch.float64))
-        noises = path.increments + 0.1 * normal(steps, 1, 1, 4, 4)
-        back = samplers.reverse_path(path.states[-1], image_scale(x0, gamma), noises, factor="printed")[0]
-        assert float((back - x0).abs().max()) > 100
+    def test_errors_of_asking_again_add_up_and_are_not_multiplied(self):
+        """PX-8, Eq. 9: a network that reads the noise of the state it is shown, wrong by .01, and the image from it."""
+        wrong, steps = 0.01, 200
+        x0, white = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64), samplers.white_noise(2, dtype=torch.float64)
+        path = samplers.forward_path(x0, GAMMA, steps, samplers.white_noise(1, dtype=torch.float64))
+        held, shown = path.marginals[-1], x0  # the noise that the state holds, and the image that it was made of
+        error, asked = 0.0, 0
+
+        def noise(shape):
+            nonlocal held
+            held = white(shape)
+            return held
 
         def predict(x, t):
-            return x0 - 0.1 * normal(1, 1, 4, 4, seed=int(1000 * t)).abs()
+            nonlocal shown, error, asked
+            schedule = schedules.PixelAware(shown, GAMMA)
+            error, asked = error + wrong * schedule.sigma(t) / schedule.alpha(t), asked + 1
+            shown = (x - schedule.sigma(t) * (held - wrong)) / schedule.alpha(t)
+            return shown
 
-        way = samplers.renoised(
-            predict,
-            path.states[-1],
-            torch.tensor([1.0, 0.3, 0.0]),
-            gamma=gamma,
-            noise=samplers.white_noise(2, dtype=torch.float64),
-        )
-        assert float((samplers.last(way) - x0).abs().max()) < 0.5
+        times = torch.tensor([1.0, 0.3, 0.05, 0.0])
+        end = samplers.last(samplers.renoised(predict, path.states[-1], times, gamma=GAMMA, noise=noise))
+        assert asked == 3
+        torch.testing.assert_close(end, x0 + error)
+        back = samplers.reverse_path(
+            path.states[-1], image_scale(x0, GAMMA), path.increments - wrong, factor="printed"
+        )[0]
+        assert float((back - x0).min()) > 5 * float(torch.as_tensor(error).max())
 
     def test_the_scale_alone_gives_the_image_back(self):
         """PX-5, Eq. 7: x_delta is an invertible map of the image."""
@@ -588,6 +611,23 @@ class TestTogether:
         )
         assert torch.equal(once, again) and not torch.equal(once, other)
 
+    def test_errors_by_brightness_are_those_of_a_plain_loop(self, shipped):
+        """PX-8: estimates keep their order where a brightness never came up."""
+        parallel = pixel_aware.load("digits-parallel", shipped)
+        known = load("digits", "train", 8).images[:60]
+        table = pixel_measures.calibrate(parallel, known, [T]).variances[T]
+        chosen = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+        x0 = known[chosen].clamp(PIXEL_MIN, 1)
+        x = pixel_measures.states(x0, GAMMA, 1.0, pixel_measures.CALIBRATION_SEED)
+        found = samplers.estimates(x, *parallel.noises(x, T), GAMMA, steps=T)
+        errors = (found.double() - x0).square()
+        place = (found[0] * pixel_aware.BINS).long().clamp_max(pixel_aware.BINS - 1)
+        never = [k for k in range(pixel_aware.BINS) if not bool((place == k).any())]
+        assert table.shape == (1 + T, pixel_aware.BINS) and 0 < len(never) < pixel_aware.BINS
+        for k in range(pixel_aware.BINS):
+            wanted = [e.mean() if k in never else e[place == k].mean() for e in errors]
+            torch.testing.assert_close(table[:, k], torch.stack(wanted), rtol=1e-4, atol=1e-9)
+
     def test_errors_by_step_are_those_of_a_plain_loop(self, shipped):
         """PX-6: network, regression, single head and oracle, on trajectories of test images."""
         parallel, single = (pixel_aware.load(f"digits-{end}", shipped) for end in ("parallel", "single"))
@@ -637,17 +677,17 @@ class TestTogether:
 
     def test_distance_and_copies(self):
         """PX-9: training images lie at no distance from themselves, test images near the floor, noise far away; a
-        pixel that is not finite counts as black."""
+        pixel that is no number counts as black, and infinities are cut to black and white."""
         known, unseen = load("digits", "train", 8).images, load("digits", "test", 8).images
         real = pixel_measures.distance(unseen[:200], {"name": "digits", "size": 8})
         noise = pixel_measures.distance(drawn(200, 1, 8, 8).float(), {"name": "digits", "size": 8})
         assert real["value"] < 2 * real["floor"] and noise["value"] > 5 * real["value"]
         assert real["low"] <= real["value"] <= real["high"] and real["count"] == 200
         broken = unseen[:200].clone()
-        broken[:, :, 0, 0] = math.nan
-        black = unseen[:200].clone()
-        black[:, :, 0, 0] = 0
-        found = [pixel_measures.distance(x, {"name": "digits", "size": 8})["value"] for x in (broken, black)]
+        broken[:, :, 0, 0], broken[:, :, 0, 1], broken[:, :, 0, 2] = math.nan, math.inf, -math.inf
+        cut = unseen[:200].clone()
+        cut[:, :, 0, 0], cut[:, :, 0, 1], cut[:, :, 0, 2] = 0, 1, 0
+        found = [pixel_measures.distance(x, {"name": "digits", "size": 8})["value"] for x in (broken, cut)]
         assert found[0] == pytest.approx(found[1])
         same = pixel_measures.copies(known[:50], known, unseen)
         assert same["nearer"] == 1 and max(same["samples"]) == pytest.approx(0, abs=1e-6) and same["test"][0] > 0

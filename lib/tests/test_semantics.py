@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from fewsteps import data, samplers, trained
+from fewsteps import checkpoints, data, samplers, trained
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import adversarial, semantics
 from fewsteps.losses import Adversarial
 from fewsteps.networks import Classifier, build
-from fewsteps.training import recipe
+from fewsteps.training import recipe, train
 
 DESCRIBED = recipe("digits-progddgan").network
 
@@ -223,3 +226,51 @@ class TestDirections:
             semantics.direction(drawn(10, 3), torch.ones(10, dtype=torch.bool))
         with pytest.raises(ShapeError, match=r"\(N, latent\) and \(N,\)"):
             semantics.direction(drawn(10, 3), torch.ones(9, dtype=torch.bool))
+
+
+def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatch):
+    """PD-7: rows and baselines in one file; baselines are of a data set and of its denoiser's weights."""
+    path = Path(__file__).resolve().parents[2] / "tools" / "measure_semantics.py"
+    spec = importlib.util.spec_from_file_location("measure_semantics", path)
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    train(replace(recipe("digits-progddgan"), batch=8), tmp_path, steps=1, device="cpu")
+    out = tmp_path / "out" / "semantics.json"
+    asked = []
+
+    def of_network(model, source, test, classifier):
+        asked.append(model.name)
+        return {"data": source["name"], "checkpoint": model.name, "weights": model.card["weights"]["sha256"],
+                "prior": None}  # fmt: skip
+
+    def smoothness(ways, classifier):
+        asked.append("baseline")
+        return semantics.Smoothness(1.0, 1.0, 1.0, 100)
+
+    monkeypatch.setattr(tool, "of_network", of_network)
+    monkeypatch.setattr(tool, "of_time", lambda model: {"generator": 1.0})
+    monkeypatch.setattr(semantics, "smoothness", smoothness)
+    monkeypatch.setattr(semantics, "ddim_between", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["tool", "digits", "--folder", str(tmp_path), "--out", str(out)])
+
+    def measured(before):
+        asked.clear()
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(json.dumps(before))
+        with torch.enable_grad():  # main turns it off, for good
+            assert tool.main() == 0
+        return json.loads(out.read_text())
+
+    other = {"data": "fashion_mnist", "checkpoint": "f", "weights": "w", "prior": None}
+    beside = {"data": "fashion_mnist", "denoiser": "d", "called": "pixels"}
+    first = measured({"rows": [other], "baselines": [beside]})
+    assert asked == ["baseline", "baseline", "digits-progddgan"]
+    assert [row["data"] for row in first["rows"]] == ["fashion_mnist", "digits"] and first["rows"][0] == other
+    assert first["baselines"][0] == beside
+    sha = checkpoints.card("digits")["weights"]["sha256"]
+    assert [(b["data"], b["denoiser"]) for b in first["baselines"][1:]] == [("digits", sha)] * 2
+    assert measured(first) == first and asked == []
+    first["baselines"][1]["denoiser"] = "of other weights"
+    again = measured(first)
+    assert asked == ["baseline", "baseline"] and len(again["baselines"]) == 3 and len(again["rows"]) == 2

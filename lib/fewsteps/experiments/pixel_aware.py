@@ -194,7 +194,21 @@ class Reverse:
             raise ParameterError(f"i must be a step at which errors are known, {known}, not {i}: calibrate measures.")
         scale, noises = self.noises(x, i)
         found = samplers.estimates(x, scale, noises, self.gamma, steps=self.steps, reading=self.reading)
-        return samplers.combined(found, binned(found[0], self.variances[i]))
+        return samplers.combined(found, binned(found[0], shared(self.variances[i])))
+
+
+def shared(table: Tensor) -> Tensor:
+    """Variances (1 + n, ...) of a scale's estimate and n noises', the noises' made so large that all count as one.
+
+    What is to be known of T noises is one noise, and what a network errs by in one of them it is likely to err by in
+    all: together they get the weight of the best of them.
+
+    Notes
+    -----
+    Source: PX-8.
+    """
+    noises = table[1:]
+    return torch.cat((table[:1], noises * noises.amin(0) * (1 / noises).sum(0)))
 
 
 def binned(brightness: Tensor, table: Tensor) -> Tensor:

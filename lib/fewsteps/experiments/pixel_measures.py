@@ -214,8 +214,8 @@ def calibrate(reverse: Reverse, known: Tensor, at: Sequence[int] = ()) -> Revers
             inside = torch.nn.functional.one_hot(place, BINS).double()
             sums += errors @ inside
             counts += inside.sum(0)
-        # A brightness that never came up is taken for the worst of all.
-        table = torch.where(counts > 0, sums / counts.clamp_min(1), sums.sum() + 1)
+        # For a brightness that never came up, what an estimate's errors are over all of them.
+        table = torch.where(counts > 0, sums / counts.clamp_min(1), sums.sum(1, keepdim=True) / counts.sum())
         tables[i] = table.clamp_min(1e-12)
     return replace(reverse, variances=tables)
 
@@ -315,7 +315,7 @@ def distance(images: Tensor, source: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     images : Tensor, shape (N, C, H, W)
-        What is not finite becomes black, and what is outside [0, 1] is cut.
+        What is outside [0, 1] is cut, infinities too; what is no number becomes black.
     source : mapping
         ``name`` and ``size`` of the data set.
 
@@ -327,7 +327,7 @@ def distance(images: Tensor, source: Mapping[str, Any]) -> dict[str, Any]:
     extractor = references.feature_network(name)
     reference = references.read(source["name"], source["size"], name)
     # In half precision, as the references keep them.
-    features = metrics.features(extractor, images.nan_to_num(0, 1, 0).clamp(0, 1)).half().float()
+    features = metrics.features(extractor, images.clamp(0, 1).nan_to_num(0)).half().float()
     found = metrics.frechet_interval(features, reference.train, generator=torch.Generator().manual_seed(0), draws=100)
     real = reference.test_features[: len(images)]
     return {

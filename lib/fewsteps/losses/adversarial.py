@@ -92,7 +92,7 @@ def semantic_share(done: float, span: float, most: float = 0.8, least: float = 0
     Parameters
     ----------
     done, span : float
-        Images seen, and after how many the end is reached: the paper counts epochs.
+        Images seen, and after how many the end is reached: the whole training's, as Eq. 11's N is all of its epochs.
     most, least : float
         Pmax and Pmin.
 
@@ -161,7 +161,7 @@ class Adversarial:
     share : (float, float), optional
         Pmax and Pmin of Eq. 11. Without it t is uniform.
     span : int
-        Images after which Pmin is reached.
+        Images after which Pmin is reached: as many as the training is planned to see. One that goes on stays at Pmin.
     r1, interval : float, int
         Weight of the gradient penalty (half of it multiplies the squared norm), and every how many steps it acts.
     critic : float
@@ -209,8 +209,10 @@ class Adversarial:
         integer("interval", self.interval, least=1)
         if self.features and self.eye is None:
             raise ParameterError("features, a weight above 0, needs eye, a network that has features.")
-        if self.semantic == "never" and (self.pixels or self.features):
-            raise ParameterError("pixels and features must be 0 without an encoder: noise cannot say which image.")
+        if self.semantic == "never" and (self.pixels or self.features or self.preserve):
+            raise ParameterError(
+                "pixels, features and preserve must be 0 without an encoder: noise cannot say which image."
+            )
         if self.share is not None:
             semantic_share(0, self.span, *self.share)
         self.process  # noqa: B018 - says at once if there is no such schedule

@@ -16,7 +16,6 @@ from fewsteps.shapes import require_vectors
 
 SLOPE = 0.2  # of the leaky rectifiers
 PER_GROUP = 4  # images whose spread a discriminator sees together
-TRACKED = 0.01  # weight of a batch in the running moments of semantic vectors
 
 
 class Generator(nn.Module):
@@ -168,8 +167,8 @@ class SemanticEncoder(nn.Module):
     """From an image to the vector z_T that says what is on it.
 
     Vectors have unit mean square, as the generator makes them so in any case: nothing is lost, and their size is
-    settled. While it trains it keeps the first two moments of what it says, from which :meth:`normalise` and
-    :meth:`gaussian` come.
+    settled. It keeps the first two moments of what it says of training images, from which :meth:`normalise` and
+    :meth:`gaussian` come; :meth:`measure` takes them, of the averaged weights whenever a checkpoint is written.
 
     Parameters
     ----------
@@ -192,7 +191,9 @@ class SemanticEncoder(nn.Module):
     """
 
     centre: Tensor
-    moment: Tensor
+    """Mean of the vectors of training images, (latent,)."""
+    covariance: Tensor
+    """Of these vectors, (latent, latent): about the mean, for about 0 it would be lost in half precision."""
 
     def __init__(
         self,
@@ -214,7 +215,7 @@ class SemanticEncoder(nn.Module):
         self.trunk = _Trunk(channels, width, multipliers, patch, 0)
         self.outward = nn.Linear(width * multipliers[-1] * side**2, latent)
         self.register_buffer("centre", torch.zeros(latent))
-        self.register_buffer("moment", torch.eye(latent))
+        self.register_buffer("covariance", torch.eye(latent))
 
     def forward(self, images: Tensor) -> Tensor:
         """z_T, (B, latent).
@@ -232,21 +233,14 @@ class SemanticEncoder(nn.Module):
         wanted = (self.channels, self.size, self.size)
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
             raise ShapeError(f"images must have the shape (B, {', '.join(map(str, wanted))}), not {_s(images)}.")
-        z = unit(self.outward(F.leaky_relu(self.trunk(images, None), SLOPE).flatten(1)))
-        if self.training:
-            self._track(z.detach().to(self.centre))
-        return z
+        return unit(self.outward(F.leaky_relu(self.trunk(images, None), SLOPE).flatten(1)))
 
     @torch.no_grad()
-    def _track(self, z: Tensor) -> None:
-        self.centre.lerp_(z.mean(0), TRACKED)
-        # By hand: under autocast a product of matrices would round to bfloat16.
-        self.moment.lerp_((z[:, :, None] * z[:, None]).mean(0), TRACKED)
-
-    @property
-    def covariance(self) -> Tensor:
-        """Of the vectors of the training images, (latent, latent)."""
-        return self.moment - torch.outer(self.centre, self.centre)
+    def measure(self, images: Tensor) -> None:
+        """Take the moments of the vectors of these images, shaped as for :meth:`forward`."""
+        z = torch.cat([self(part) for part in images.split(256)])
+        self.centre.copy_(z.mean(0))
+        self.covariance.copy_(z.mT.cov(correction=0))
 
     @property
     def spread(self) -> Tensor:

@@ -348,8 +348,8 @@ def estimates(
 def combined(images: Tensor, variances: Tensor) -> Tensor:
     """One image out of several estimates, each weighted by the inverse of its variance.
 
-    Best for independent errors. Those of one network are not, so it is never worse than the best of them by much, and
-    not much better.
+    Best for independent errors. Estimates that share one error count as often as there are of them, and together may
+    outweigh a single better one: of one with an error of .02 beside 50 that share one of .06, the result errs by .05.
 
     Parameters
     ----------
@@ -393,9 +393,9 @@ def renoised(
 ) -> Iterator[Step]:
     """An image is predicted, put back under the noise of an earlier step by Eq. 9, and predicted again.
 
-    No error is multiplied on the way, as it is by Algorithm 1 with all noises fixed in advance. The schedule of a step
-    is that of the image predicted last, so the new noise is as strong as that image says, and a network can read its
-    own answer there: whether asking again helps has to be measured.
+    The error of an answer is not multiplied on the way, as it is by Algorithm 1 with all noises fixed in advance. The
+    schedule of a step is that of the image predicted last, so the new noise is as strong as that image says, and a
+    network can read its own answer there, with its error: whether asking again helps has to be measured.
 
     Parameters
     ----------

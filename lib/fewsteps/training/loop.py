@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fewsteps.data import Images, load
 from fewsteps.errors import ParameterError, TrainingError
 from fewsteps.losses import Adversarial, semantic_share
 from fewsteps.networks import DDGAN, Student, build
+from fewsteps.networks.gan import PER_GROUP
 from fewsteps.parameters import integer, number
 from fewsteps.training.recipes import RECIPES, Recipe
 from fewsteps.training.state import Average, Position, restore, store, take_up
@@ -27,6 +29,7 @@ from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
 GRADIENT = 1.0  # the norm at which gradients are cut
+MEASURED = 2000  # training images, the first ones, that moments of semantic vectors are taken of
 WON, PATIENCE = 0.01, 500  # a discriminator's loss, and for how many steps, at which it leaves its generator nothing
 
 
@@ -133,6 +136,9 @@ class Run:
 
     raw = ""
     """How the names of weights begin that are not averaged."""
+
+    multiple = 1
+    """What a batch must be a multiple of."""
 
     def __init__(
         self,
@@ -297,13 +303,17 @@ class Run:
         if self.team.rank:
             return
         store(self.state, self.network, self.average, self.optimiser, self.position, self.said())
-        checkpoints.save(self.folder, self._card(), shipped(self.network, self.average.weights))
+        checkpoints.save(self.folder, self._card(), self._weights())
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
             position = self.position
             line = {"step": position.step, "seconds": round(position.seconds, 1), "loss": round(position.loss, 5)}
             log.write(json.dumps(line | self._noted()) + "\n")
         if self.kept is not None:
             self.kept(position.step)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """What the checkpoint holds."""
+        return shipped(self.network, self.average.weights)
 
     def said(self) -> dict[str, Any]:
         """What a run that goes on must agree with."""
@@ -367,14 +377,16 @@ class Run:
             f"a smaller learning rate than {self.recipe.rate:g} usually helps."
         )
 
-    def _full(self) -> str:
-        def attempt(batch: int) -> None:
-            x0, cond = self.share_of(batch)
-            self.objective(self.network, x0, cond, self.generator).mean().backward()
+    def _attempt(self, batch: int) -> None:
+        """What takes a step's memory, with a batch of another size."""
+        x0, cond = self.share_of(batch)
+        self.objective(self.network, x0, cond, self.generator).mean().backward()
 
+    def _full(self) -> str:
         self.optimiser.zero_grad(set_to_none=True)
-        fits = memory.largest_batch(attempt, self.recipe.batch)
-        advice = f"--batch {fits} fits" if fits else "not even one image fits"
+        fits = memory.largest_batch(self._attempt, self.recipe.batch, self.multiple)
+        few = "one image fits" if self.multiple == 1 else f"{self.multiple} images fit"
+        advice = f"--batch {fits} fits" if fits else f"not even {few}"
         return f"Memory ran out with {self.recipe.batch} images per step: {advice}."
 
 
@@ -390,6 +402,7 @@ class AdversarialRun(Run):
     """
 
     raw = "discriminator."
+    multiple = PER_GROUP
 
     def __init__(self, recipe: Recipe, folder: Path, images: Images, team: Team, **given: Any) -> None:
         if team.size > 1:
@@ -418,6 +431,18 @@ class AdversarialRun(Run):
             groups, self.recipe.rate, betas=objective.betas, weight_decay=self.recipe.weight_decay, fused=True
         )
 
+    def _weights(self) -> dict[str, Tensor]:
+        weights, encoder = super()._weights(), self.sides[1].encoder
+        if encoder is None:
+            return weights
+        # The averaged encoder's vectors have another law than those that any encoder gave on the way.
+        averaged = deepcopy(encoder)
+        own = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+        averaged.load_state_dict({name: w.half().to(w) for name, w in own.items()})  # as a checkpoint keeps them
+        some = 2 * self.images[:MEASURED] - 1
+        averaged.measure(torch.cat((some, some.flip(-1))) if self.recipe.flip else some)
+        return weights | {f"encoder.{name}": moments for name, moments in averaged.named_buffers()}
+
     def _compile(self) -> None:
         # In place. The penalty's derivative of a derivative cannot be compiled, so the discriminator is not.
         self.sides[1].generator.compile()
@@ -444,6 +469,20 @@ class AdversarialRun(Run):
         network.discriminator.requires_grad_(True)
         self._advance()
         return loss.detach()
+
+    def _attempt(self, batch: int) -> None:
+        objective, network = self.sides
+        images, _ = self.share_of(batch)
+        with self._precision():
+            drawn = objective.draw(network, images, float(self.position.images), self.generator)
+            judged = objective.judge(network, drawn)
+        loss = self._mean(judged)
+        if objective.r1:  # it acts at few steps, which must fit as well
+            loss = loss + self._mean({"r1": objective.penalty(network, drawn.pair)})
+        loss.backward()
+        with self._precision():
+            terms = objective.deceive(network, drawn, self.generator)
+        self._mean(terms).backward()
 
     def _mean(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms' means, each of them noted for the log."""
