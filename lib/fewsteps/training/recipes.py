@@ -347,8 +347,8 @@ def slim(
     )
 
 
-# 16 channels have to carry the 12 numbers of a patch and all that is thought about them: without the straight path all
-# columns, trained for 2,000 steps, made nothing but noise.
+# 16 channels have to carry the 12 numbers of a patch and all that is thought about them: the straight path takes the
+# numbers off them, and the loss falls to the same value in a third of the steps.
 _NARROW = {"width": 16, "direct": True}
 RECIPES |= {
     made.name: made
