@@ -22,6 +22,12 @@ from fewsteps.schedules import VE, Discrete, Schedule, VPLinear, stepped
 
 Network = nn.Module
 DECODED = 32  # latents at a time
+OTHERS = {
+    "class": "a classifier",
+    "autoencoder": "an autoencoder",
+    "scale": "a scale estimator, under a schedule of its own",
+    "parallel": "a parallel network, under a schedule of its own",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +154,7 @@ class Trained:
                     f"{own.steps}, on that schedule, not {schedule.t_max:g}."
                 )
             return FromGenerator(self.network, own, self.generator.latent, said["semantic"])
-        raise ParameterError(
-            f"{self.name} is of the kind {self.predicts!r}, a network under none of the usual schedules: it denoises "
-            "nothing."
-        )
+        raise ParameterError(f"{self.name} is {OTHERS.get(self.predicts, self.predicts)}: it denoises nothing.")
 
 
 def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Trained:

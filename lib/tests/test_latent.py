@@ -210,7 +210,9 @@ class TestLatents:
         assert slim(LATENT, {"width": 8}, "wsf").latent == "digits-autoencoder"
 
     def test_what_cannot_be_done_is_said(self, coded):
-        with pytest.raises(CheckpointError, match="latents need an autoencoder, and digits is a unet"):
+        with pytest.raises(
+            CheckpointError, match="latents need an autoencoder or a semantic encoder, and digits is a unet"
+        ):
             latents(load("digits", "train", 8), "digits")
         with pytest.raises(CheckpointError, match="the perceptual term needs a classifier, and digits is a unet"):
             Eye("digits")
