@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fewsteps import checkpoints, trained, transforms
-from fewsteps.errors import DataError, ParameterError
+from fewsteps.errors import ParameterError
 from fewsteps.experiments import grids, slim
 from fewsteps.experiments.boards import Entry
 from fewsteps.experiments.sampling import Plan, draw
@@ -52,22 +52,6 @@ def test_designs_are_what_is_trained():
     assert made[slim.TEACHER] == slim.cost(trained.load("cifar10"))
     assert made[slim.TEACHER].macs > 8 * made[slim.SLIM].macs and made[slim.SLIM].macs < made[slim.LITE].macs
     assert made.keys() == {slim.TEACHER, *slim.COLUMNS}
-
-
-def test_a_chapter_is_complete_with_networks_and_tables_alone(monkeypatch):
-    said = {slim.TEACHER: {}, slim.LITE: {}, slim.SLIM: {}}
-    monkeypatch.setattr(slim, "measured", lambda: said)
-    table = [Entry(name, 200, 200, 1.0, 0.9, 1.1, 0.1, 3, 1000) for name in said]
-    monkeypatch.setattr(slim.boards, "read", lambda name: table)
-    assert slim.complete("cifar10")
-    monkeypatch.setattr(slim.boards, "read", lambda name: table[:2])
-    assert not slim.complete("cifar10")
-
-    def none(name):
-        raise DataError("no table")
-
-    monkeypatch.setattr(slim.boards, "read", none)
-    assert not slim.complete("cifar10")
 
 
 def test_throughput_is_of_each_network():

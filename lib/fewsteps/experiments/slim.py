@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewsteps import checkpoints, results, samplers, spectra, trained, transforms
-from fewsteps.errors import DataError, ParameterError
+from fewsteps.errors import ParameterError
 from fewsteps.experiments import boards
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import WaveletDown, WaveletUp, build
@@ -356,16 +356,6 @@ def difference(
     power -= total.square().sum(0) / len(images)  # about the mean of all images
     rings = [spectra.radial_mean(value, "dct") for value in (apart, power)]
     return rings[0].frequency[1:], rings[0].power[1:] / rings[1].power[1:]
-
-
-def complete(teacher: str) -> bool:
-    """Whether teacher, Lite and the slim network are trained, measured, and in both tables of ``fewsteps sweep``."""
-    try:
-        known = measured()
-        tables = [{entry.method for entry in boards.read(f"{kind}-{teacher}")} for kind in ("slim", "guidance")]
-    except DataError:
-        return False
-    return {TEACHER, LITE, SLIM} <= known.keys() & tables[0] and len(tables[1]) > 0
 
 
 def measured() -> dict[str, dict[str, Any]]:

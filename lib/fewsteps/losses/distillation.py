@@ -137,7 +137,7 @@ class Distillation:
         As for :func:`frequency_weights`.
     relative : bool
         Divide both distances at a scale by the mean square of what the teacher says there. Eq. 9 and 11 are of features
-        as they are, whose size depends on the teacher: here their terms are ten times the denoising loss at first.
+        as they are, whose size depends on the teacher; with this project's they outweigh the denoising loss at first.
 
     Raises
     ------

@@ -348,7 +348,7 @@ def slim(
 
 
 # 16 channels have to carry the 12 numbers of a patch and all that is thought about them: the straight path takes the
-# numbers off them, and the loss falls to the same value in a third of the steps.
+# numbers off them.
 _NARROW = {"width": 16, "direct": True}
 RECIPES |= {
     made.name: made
