@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import pytest
 
+from fewsteps.allocator import KEPT
 from fewsteps.errors import ParameterError, UserError
 from fewsteps.experiments.cells import Cell, Table, fill
-from fewsteps.experiments.engine import KEPT, Cluster, Here, Job, engine
+from fewsteps.experiments.engine import Cluster, Here, Job, engine
 from fewsteps.experiments.sampling import Plan
 
 PLAN = Plan("digits", "ancestral", 6, count=600)

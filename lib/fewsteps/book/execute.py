@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fewsteps import parameters
+from fewsteps.allocator import KEPT
 from fewsteps.book.project import Project
 from fewsteps.errors import ParameterError
 from fewsteps.files import digest, digest_file, fresh_directory, read_json, write_atomic
@@ -209,7 +210,7 @@ def _environment(jobs: int, workplace: Path) -> dict[str, str]:
     threads = str(max(1, _cores() // jobs))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    environment |= dict.fromkeys(names, threads)
+    environment |= dict.fromkeys(names, threads) | KEPT
     # This Python's own kernel, not one of the same name in the user's home.
     environment["JUPYTER_PREFER_ENV_PATH"] = "1"
     environment["IPYTHONDIR"] = str(workplace / "ipython")

@@ -11,6 +11,7 @@ import sys
 from typing import NoReturn
 
 import fewsteps
+from fewsteps.allocator import keep_freed
 from fewsteps.cli import book, networks, sweeps
 from fewsteps.errors import UserError
 
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = _parser().parse_args(arguments)
         kept = getattr(chosen, "kept", kept)
+        keep_freed()
         return chosen.run(chosen)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -19,6 +19,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     sweep.add_argument("--device", default="cpu", metavar="D", help="where images are made (default: cpu)")
     sweep.add_argument("--profile", default="cpu", help="how much: smoke, cpu as printed, or gpu (default: cpu)")
     sweep.add_argument("--only", metavar="TEXT", help="cells whose method, sampler or NFE (nfe=20) this names")
+    sweep.add_argument("--compile", action="store_true", help="compile the network first (needs a C++ compiler)")
     sweep.set_defaults(run=run, kept="the rows that were finished are kept, and the same command goes on from there")
 
     drift = commands.add_parser("drift", help="whether a table that was made again is the one that is shipped")
@@ -45,6 +46,7 @@ def run(chosen: argparse.Namespace) -> int:
     from fewsteps.experiments.cells import Table, fill, keys
     from fewsteps.experiments.engine import engine
     from fewsteps.experiments.grids import grid
+    from fewsteps.experiments.sampling import COMPILE
     from fewsteps.files import exclusive
     from fewsteps.parameters import integer
 
@@ -56,6 +58,8 @@ def run(chosen: argparse.Namespace) -> int:
         cells = [c for c in cells if chosen.only in (c.method, c.plan.sampler, f"nfe={c.plan.nfe}")]
         if not cells:
             raise ParameterError(f"--only must name one of {', '.join(sorted(known))}, not {chosen.only!r}.")
+    if chosen.compile:
+        os.environ[COMPILE] = "1"
     usual = os.cpu_count() or 1 if chosen.device == "cpu" else 1
     workers = usual if chosen.workers is None else integer("--workers", chosen.workers, least=1)
     apart = "" if chosen.profile == "cpu" else f"-{chosen.profile}"

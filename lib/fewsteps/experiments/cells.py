@@ -40,7 +40,8 @@ class Cell:
         What the table calls it.
     plan : Plan
     rule : mapping, optional
-        How its filter is chosen (:func:`fewsteps.experiments.choosing.choose`), where it is not in the plan.
+        How its filter is chosen (:func:`fewsteps.experiments.choosing.choose`), where it is not in the plan. With
+        ``at``, at that many network calls and not at the plan's, which may be too many to search with.
     """
 
     method: str
@@ -70,8 +71,9 @@ class Cell:
         """The search that has to come first, as a cell of its own that all seeds share; None without a rule."""
         if not self.rule:
             return None
-        plan = replace(self.plan, count=1, seed=choosing.CHOICE_SEED)
-        return Cell("choice", plan, self.rule)
+        rule = dict(self.rule)
+        plan = replace(self.plan, nfe=rule.pop("at", self.plan.nfe), count=1, seed=choosing.CHOICE_SEED)
+        return Cell("choice", plan, rule)
 
 
 def _statistics(dataset: str, size: int) -> list[str]:

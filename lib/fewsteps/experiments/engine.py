@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from fewsteps.allocator import KEPT
 from fewsteps.errors import ParameterError, UserError
 
-KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}  # the first can be no larger
-"""A worker keeps what it frees. Dask tells the allocator to hand it back above 64 KiB, and a network that asks for the
-same activations again at every call then spends as long on page faults as on computing."""
 TIMEOUT = 20  # seconds for a scheduler to answer
 MISSING = "a sweep with more than one worker needs Dask: pip install 'fewsteps[sweep]', or --workers 1."
 
@@ -150,6 +148,7 @@ def engine(workers: int = 1, scheduler: str | None = None, retries: int = 0) -> 
         with client:
             yield Cluster(client, retries)
         return
+    # Dask tells the allocator of its workers to hand back what they free above 64 KiB.
     # A worker computes with one thread, so that as many as there are cores do not stand in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with (

@@ -7,6 +7,7 @@ corrector averages norms), so the shard, not the machine, decides which images s
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import checkpoints, memory, samplers, schedules, trained
+from fewsteps import allocator, checkpoints, memory, samplers, schedules, trained
 from fewsteps.denoisers import Corrected, Denoiser, Guided
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import adversarial, filtering, onestep, prediction
@@ -211,7 +212,7 @@ def _run(work: Callable[[int], Drawn], count: int, workers: int) -> Iterator[Dra
     if workers == 1:
         yield from map(work, range(count))
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_alone) as pool:
         try:
             yield from pool.map(work, range(count))
         except BrokenProcessPool as error:
@@ -220,6 +221,15 @@ def _run(work: Callable[[int], Drawn], count: int, workers: int) -> Iterator[Dra
             ) from error
 
 
+def _alone() -> None:
+    """One of several processes: one thread, and what it frees it keeps."""
+    torch.set_num_threads(1)
+    allocator.keep_freed()
+
+
+COMPILE = "FEWSTEPS_COMPILE"
+"""An environment variable, since workers inherit it: set, networks that sample are compiled first. It pays from some
+ten thousand calls on and, as the size of a batch, changes images by rounding alone."""
 _loaded: dict[tuple[str, Path, str, str], Trained] = {}
 
 
@@ -238,6 +248,8 @@ def shard(plan: Plan, folder: Path, batch: int, device: str, index: int) -> Draw
     if key not in _loaded:
         _loaded.clear()
         _loaded[key] = trained.load(*key[:3])
+        if os.environ.get(COMPILE):
+            _loaded[key].network.compile(dynamic=False)
     model, count = _loaded[key], plan.shards[index]
     try:
         return draw(model, replace(plan, count=count), index, device=device, batch=batch)
