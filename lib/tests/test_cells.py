@@ -15,9 +15,9 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from fewsteps import checkpoints, filters, spectra, transforms
+from fewsteps import checkpoints, filters, networks, spectra, transforms
 from fewsteps.errors import DataError, ParameterError
-from fewsteps.experiments import cells, choosing, families, filtering, grids, onestep, pixels
+from fewsteps.experiments import cells, choosing, families, filtering, grids, onestep, pixels, sampling
 from fewsteps.experiments.cells import Cell, Table, fill
 from fewsteps.experiments.families import FAMILIES
 from fewsteps.experiments.sampling import Plan, sample
@@ -335,6 +335,36 @@ def test_errors_in_one_step():
 def test_half_precision_is_close():
     one, other = (sample(replace(QUICK, nfe=6, half=half)).images for half in (False, True))
     assert 0 < float((one - other).abs().mean()) < 0.02
+
+
+def test_a_compiled_network_makes_the_same_images(tmp_path, monkeypatch):
+    card = dict(checkpoints.card("digits")) | {"name": "tiny"}
+    card["network"] = card["network"] | {"width": 8, "multipliers": [1]}
+    torch.manual_seed(0)
+    network = networks.build(card["network"])
+    weights = {name: w + 0.02 * torch.randn_like(w) for name, w in network.state_dict().items()}  # none ends in zeros
+    checkpoints.save(tmp_path, card, weights)
+    plan = replace(QUICK, checkpoint="tiny", nfe=2)
+    plain = sample(plan, tmp_path).images
+    monkeypatch.setattr(sampling, "_loaded", {})
+    monkeypatch.setenv(sampling.COMPILE, "eager")  # traced as for inductor, whose compiler takes half a minute
+    compiled = sample(plan, tmp_path).images
+    [used] = sampling._loaded.values()
+    assert used.network._compiled_call_impl is not None  # what Module.compile sets; nothing else says that it ran
+    assert float(plain.std()) > 0.01
+    torch.testing.assert_close(compiled, plain, rtol=0, atol=1e-4)
+
+
+def test_a_filter_may_be_chosen_at_another_budget(tmp_path, monkeypatch):
+    """The long tables: one search with few calls, judged with many."""
+    monkeypatch.setitem(FAMILIES, "scalar", FAMILIES["scalar"] | {"coarse": {"lam": [0.5]}, "within": {}})
+    rule = {"rule": "best", "among": "scalar", "at": 3}
+    made = [Cell("long", replace(QUICK, nfe=nfe), rule) for nfe in (5, 7)]
+    assert fill(Table(tmp_path / "t.json", "x"), made) == []
+    by = {row["plan"]["nfe"]: row for row in rows(tmp_path / "t.json")}
+    assert by.keys() == {3, 5, 7}
+    assert by[3]["method"] == "choice"
+    assert by[5]["plan"]["filt"] == by[7]["plan"]["filt"] == by[3]["filt"]
 
 
 @pytest.mark.parametrize("name", ["scoreboard-digits", "scoreboard-mnist", "scoreboard-cifar10"])

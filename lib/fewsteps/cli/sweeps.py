@@ -59,7 +59,7 @@ def run(chosen: argparse.Namespace) -> int:
         if not cells:
             raise ParameterError(f"--only must name one of {', '.join(sorted(known))}, not {chosen.only!r}.")
     if chosen.compile:
-        os.environ[COMPILE] = "1"
+        os.environ[COMPILE] = "inductor"
     usual = os.cpu_count() or 1 if chosen.device == "cpu" else 1
     workers = usual if chosen.workers is None else integer("--workers", chosen.workers, least=1)
     apart = "" if chosen.profile == "cpu" else f"-{chosen.profile}"

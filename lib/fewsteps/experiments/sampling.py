@@ -228,8 +228,8 @@ def _alone() -> None:
 
 
 COMPILE = "FEWSTEPS_COMPILE"
-"""An environment variable, since workers inherit it: set, networks that sample are compiled first. It pays from some
-ten thousand calls on and, as the size of a batch, changes images by rounding alone."""
+"""An environment variable, since workers inherit it: a backend of torch.compile that networks are to sample with. It
+pays from some hundred thousand calls on and, as the size of a batch, changes images by rounding alone."""
 _loaded: dict[tuple[str, Path, str, str], Trained] = {}
 
 
@@ -248,8 +248,8 @@ def shard(plan: Plan, folder: Path, batch: int, device: str, index: int) -> Draw
     if key not in _loaded:
         _loaded.clear()
         _loaded[key] = trained.load(*key[:3])
-        if os.environ.get(COMPILE):
-            _loaded[key].network.compile(dynamic=False)
+        if backend := os.environ.get(COMPILE):
+            _loaded[key].network.compile(dynamic=False, backend=backend)
     model, count = _loaded[key], plan.shards[index]
     try:
         return draw(model, replace(plan, count=count), index, device=device, batch=batch)
