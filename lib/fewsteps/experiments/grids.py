@@ -81,6 +81,16 @@ JUDGED = {
     )
 }
 
+# Where the power of predictions is put right, what it is put right of, and what a filter on the noise does at best.
+PREDICTED = {
+    name: SCOREBOARD[name]
+    for name in (
+        *("VE ancestral", "VE ancestral, predictions scaled", "VE ancestral, predictions corrected"),
+        *("DDIM", "DDIM, predictions scaled", "DDIM, predictions corrected"),
+        *("DPM-Solver++(2M)", "DPM-Solver++(2M), predictions corrected", "reverse diffusion, best TDAS"),
+    )
+}
+
 # From 100 calls on: what the papers run, what a filter makes of it, and what one would use instead.
 LONG_RUNS = {
     name: SCOREBOARD[name]
@@ -367,6 +377,8 @@ NETWORKS = {"digits": NFE, "mnist": NFE[:2], "fashion": (), "cifar10": NFE[:2], 
 GRIDS: dict[str, Callable[..., list[Cell]]] = {
     **{f"scoreboard-{name}": partial(scoreboard, name, every) for name, every in NETWORKS.items()},
     **{f"long-{name}": partial(longest, name) for name in ("mnist", "cifar10")},
+    "predictions-fashion": partial(table, "fashion", PREDICTED, NFE[:2]),
+    "predictions-faces": partial(table, "faces", PREDICTED, NFE[:2], count=FEW),
     "native-vp": partial(table, "fashion-vp", NATIVE_VP),
     "places-mnist": partial(table, "mnist", PLACED, (20,)),
     "space-faces": partial(table, "faces", WITH_SPACE, (20,), count=FEW),
