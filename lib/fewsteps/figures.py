@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +106,25 @@ def image_grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels:
         axis_row[0].set_ylabel(label)
     for axis, title in zip(axes[0], columns, strict=True):
         axis.set_title(title, fontsize=10)
+    return figure
+
+
+def strips(rows: Mapping[str, Tensor]) -> Figure:
+    """One line of small images per name, such as samplers from the same noise.
+
+    Parameters
+    ----------
+    rows : mapping of name to Tensor, shape (N, C, H, W)
+        In [0, 1]; equally many for every name.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(rows), 1, figsize=(9, 0.7 * len(rows)), squeeze=False)
+    for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
+        axis.imshow(tiled(images, columns=len(images)))
+        axis.set(xticks=[], yticks=[])
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        axis.grid(False)
     return figure
 
 

@@ -128,6 +128,30 @@ def on_network(network: str, nfe: int, *, count: int, seed: int = 0, half: bool 
     }
 
 
+def corrected(network: str, nfe: int, *, count: int, seed: int = 0, half: bool = False) -> dict[str, Plan]:
+    """Plans for ancestral sampling with its predictions as they are, scaled, and put right ring by ring.
+
+    Parameters
+    ----------
+    network : str
+    nfe, count, seed : int
+    half : bool
+
+    Notes
+    -----
+    Source: beyond the papers.
+    """
+    base = Plan(
+        network, "ancestral", nfe, count=count, seed=seed, half=half,
+        labels=gates.usual_labels(checkpoints.card(network)),
+    )  # fmt: skip
+    return {
+        "as they are": base,
+        "one gain per call": replace(base, prediction="scaled"),
+        "one gain per ring and call": replace(base, prediction="by frequency"),
+    }
+
+
 def predictions(plans: Iterable[Plan]) -> list[dict[str, Any]]:
     """Power of a network's predictions along the way of each plan, over that of its predictions on real noisy images.
 
