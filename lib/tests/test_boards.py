@@ -74,6 +74,17 @@ def test_what_a_search_found_is_said_with_the_method_that_it_was_for(table):
     assert said == "pc, best, 20 calls: lam = 0.2, r = 0.05 (r = 0.05 is the smallest that was tried)."
 
 
+def test_several_metrics_beside_each_other(table):
+    """BEST-5: at one budget; a metric that was not measured has no column."""
+    name = table([row("b", 20, 0, 1.0), row("a", 20, 0, 2.0), row("a", 10, 0, 9.0), row("choice", 20, 9, 7.0)])
+    asked = {"FD": "distance", "obeyed": "obeyed", "precision": "among the real"}
+    columns, rows = boards.beside(name, 20, asked, ["a", "b"])
+    assert columns == ["method", "distance", "among the real"]
+    assert rows == [["a", "2 ± 0.3", "0.5 ± 0.1"], ["b", "1 ± 0.3", "0.5 ± 0.1"]]
+    with pytest.raises(errors.DataError, match="obeyed"):
+        boards.beside(name, 20, {"obeyed": "obeyed"})
+
+
 def test_who_is_apart(table):
     """PDS-9: a verdict is drawn where the interval of the difference leaves out 0, and nowhere else."""
     rows = [row("a", nfe, s, v) for nfe, v in ((10, 1.0), (20, 1.0), (50, 3.0)) for s in range(3)]

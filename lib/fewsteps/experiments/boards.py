@@ -202,6 +202,43 @@ def lines(table: str, methods: Iterable[str] | None = None, metric: str = "FD") 
     return ["method", *(f"{nfe} calls" for nfe in budgets)], rows
 
 
+def beside(
+    table: str, nfe: int, metrics: Mapping[str, str], methods: Iterable[str] | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """Several metrics at one budget: a row per method, a column per metric, every number with half its interval.
+
+    Parameters
+    ----------
+    table : str
+    nfe : int
+    metrics : mapping
+        Of metrics to what their columns are called; one that the table does not hold has no column.
+    methods : iterable of str, optional
+        In this order; default all, in that of the table.
+
+    Returns
+    -------
+    columns : list of str
+    rows : list of list of str
+
+    Raises
+    ------
+    DataError
+        If the table is not there, or holds none of the metrics.
+    """
+    wanted = None if methods is None else list(methods)
+    held = {row["metric"] for rows in results.read(table)["rows"] for row in rows.get("rows", [])} | {"FD"}
+    found = {title: read(table, metric, wanted) for metric, title in metrics.items() if metric in held}
+    if not found:
+        raise DataError(f"{table} holds none of {', '.join(metrics)}: there are {', '.join(sorted(held))}.")
+    cells: dict[str, list[str]] = {}
+    for entries in found.values():
+        for entry in entries:
+            if entry.nfe == nfe:
+                cells.setdefault(entry.method, []).append(f"{entry.value:.3g} ± {entry.half:.1g}")
+    return ["method", *found], [[method, *said] for method, said in cells.items()]
+
+
 def chosen(table: str) -> list[str]:
     """What the searches of a table found, a sentence for each, and where the best lies at the end of what was tried.
 
