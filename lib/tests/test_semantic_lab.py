@@ -1,4 +1,4 @@
-"""A denoising diffusion GAN as ONNX files, and the figure in which its inputs are moved: by torch, Node and Chromium."""
+"""A denoising diffusion GAN as ONNX files, and the figure that moves its inputs: by torch, Node and Chromium."""
 
 from __future__ import annotations
 

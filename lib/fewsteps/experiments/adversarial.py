@@ -19,7 +19,9 @@ from fewsteps.shapes import require_vectors
 from fewsteps.trained import Trained
 
 KINDS = ("z_T", "z", "x_T")
-"""What a progressive GAN's image depends on besides the noise of the posteriors, as in Fig. 5."""
+"""What a progressive GAN's image depends on as Fig. 5 has it."""
+POSTERIOR = "posterior"
+"""The fourth input, which the paper does not name: the noise of q(x_{t-1} given x_t, x0)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Inputs:
         return Inputs(self.x_T[rows], z_sem, self.z[:, rows], self.noise[:, rows])
 
     def given(self, kind: str, value: Tensor) -> Inputs:
-        """The same with another z_T, z or x_T.
+        """The same with another z_T, z, x_T or noise of the posteriors.
 
         Raises
         ------
@@ -60,19 +62,19 @@ class Inputs:
             If the kind is unknown, or there is no semantic vector.
         """
         self.value(kind)
-        return replace(self, **{kind: value})
+        return replace(self, **{"noise" if kind == POSTERIOR else kind: value})
 
     def value(self, kind: str) -> Tensor:
-        """z_T, z or x_T.
+        """z_T, z, x_T or "posterior", the noise of the posteriors.
 
         Raises
         ------
         ParameterError
             If the kind is unknown, or there is no semantic vector.
         """
-        found = {"z_T": self.z_T, "z": self.z, "x_T": self.x_T}.get(kind)
+        found = {"z_T": self.z_T, "z": self.z, "x_T": self.x_T, POSTERIOR: self.noise}.get(kind)
         if found is None:
-            known = KINDS if self.z_T is not None else KINDS[1:]
+            known = *(KINDS if self.z_T is not None else KINDS[1:]), POSTERIOR
             raise ParameterError(f"kind must be one of {', '.join(known)} for these inputs, not {kind!r}.")
         return found
 
