@@ -5,10 +5,10 @@
 For every checkpoint of that kind and that data set (default: fashion_mnist): how smooth interpolation is in each input,
 between 100 pairs of test images where there is an encoder; how much of the variance of a classifier's features each
 input explains; how well a linear classifier finds every class among the semantic vectors, and what moving along its
-direction does; the Fréchet distance with the prior and with Gaussian vectors, its interval from three seeds; seconds per
-100 images, of generator and prior apart. Beside them pixels that are blended, the x_T of a 50-step DDIM, and the seconds
-of one call of a denoiser. What was measured of the same weights is kept, but the seconds, and so are the rows of other
-data sets. The result holds no image.
+direction does; the Fréchet distance with the prior and with Gaussian vectors, its interval from three seeds; and
+seconds per 100 images, of generator and prior apart. Beside them pixels that are blended, the x_T of a 50-step DDIM,
+and the seconds of one call of a denoiser. What was measured of the same weights is kept, but the seconds, and so are
+the rows of other data sets. The result holds no image.
 """
 
 from __future__ import annotations

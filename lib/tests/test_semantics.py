@@ -250,6 +250,7 @@ def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatc
 
     monkeypatch.setattr(tool, "of_network", of_network)
     monkeypatch.setattr(tool, "of_time", lambda model: {"generator": 1.0})
+    monkeypatch.setattr(tool, "seconds_per_100", lambda make: make() is None or 2.0)
     monkeypatch.setattr(semantics, "smoothness", smoothness)
     monkeypatch.setattr(semantics, "ddim_between", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["tool", "digits", "--folder", str(tmp_path), "--out", str(out)])
@@ -264,7 +265,10 @@ def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatc
 
     other = {"data": "fashion_mnist", "checkpoint": "f", "weights": "w", "prior": None}
     beside = {"data": "fashion_mnist", "denoiser": "d", "called": "pixels"}
-    first = measured({"rows": [other], "baselines": [beside]})
+    call = {"data": "fashion_mnist", "checkpoint": "fashion-vp", "seconds": 3.0, "threads": 1}
+    first = measured({"rows": [other], "baselines": [beside], "calls": [call]})
+    own = {"data": "digits", "checkpoint": "digits", "seconds": 2.0, "threads": torch.get_num_threads()}
+    assert first["calls"] == [call, own]
     assert asked == ["baseline", "baseline", "digits-progddgan"]
     assert [row["data"] for row in first["rows"]] == ["fashion_mnist", "digits"] and first["rows"][0] == other
     assert first["baselines"][0] == beside

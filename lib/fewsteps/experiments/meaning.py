@@ -295,6 +295,40 @@ def judge(found: Sequence[Left], process: Discrete, tolerance: float = TOLERANCE
     return Judged("cannot be told", before, after)
 
 
+def refined(images: Tensor, labels: Tensor, process: Discrete, count: int, noise: Noise) -> tuple[Tensor, Tensor]:
+    """The two-stage sampler with exact draws of x0: class of the first drawing of each walk, and of the last.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W)
+        In [0, 1]: all that the data are.
+    labels : Tensor, shape (N,)
+    process : Discrete
+    count : int
+        Walks.
+    noise : callable
+
+    Returns
+    -------
+    (Tensor, Tensor), shape (count,)
+
+    Notes
+    -----
+    No generator can do better than draw x0 as it is distributed given x_t. Where first and last class differ, the
+    steps after the first did not refine but decide anew.
+
+    Source: PD-2, section 3.2.
+    """
+    _require_labels(images, labels)
+    clean = 2 * images - 1
+    law = Empirical(process, clean)
+    times = torch.arange(process.steps, -1, -1, dtype=torch.float64)
+    run = samplers.ddgan(law, (integer("count", count, least=1), *images.shape[1:]), times, noise=noise)
+    drawn = [step.x0_hat for step in run]
+    first, last = (labels[torch.cdist(x.flatten(1), clean.flatten(1)).argmin(1)] for x in (drawn[0], drawn[-1]))
+    return first, last
+
+
 def halfway(found: Sequence[Left]) -> float | None:
     """The signal-to-noise ratio at which half of the meaning is left, between two that were read; None outside.
 

@@ -1,10 +1,12 @@
-"""What ``tools/measure_semantics.py`` found, as chapter 10 shows it: tables, and verdicts that are computed from them."""
+"""What ``tools/measure_semantics.py`` found, as chapter 10 shows it: tables, and verdicts computed from them."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import boards
 from fewsteps.experiments.adversarial import POSTERIOR
 from fewsteps.experiments.gates import PRIOR_CALLS
-from fewsteps.files import read_json
 from fewsteps.training.recipes import TABLE_1
 
 FULL, BASE = "progddgan", "ddgan2"
@@ -81,18 +82,20 @@ def read(data: str, path: Path = results.FOLDER / "semantics.json") -> Measured:
     -----
     Source: PD-7, PD-8.
     """
+    if not path.exists():
+        return Measured(data, {})
     try:
-        table = read_json(path)
+        table = json.loads(path.read_text(encoding="utf-8"))
         rows = {row["checkpoint"].partition("-")[2]: row for row in table.get("rows", []) if row["data"] == data}
         beside = {entry["called"]: entry for entry in table.get("baselines", []) if entry["data"] == data}
         calls = [entry for entry in table.get("calls", []) if entry["data"] == data]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"data/results/{path.name} is damaged: restore it with git checkout.") from error
     order = [*TABLE_1, *sorted(set(rows) - set(TABLE_1))]
     return Measured(data, {end: rows[end] for end in order if end in rows}, beside, calls[0] if calls else None)
 
 
-def quality(row: Mapping[str, Any]) -> Mapping[str, float]:
+def quality(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """The distance that stands for a row: with the prior where it has one, else with what it is drawn from."""
     distance = row["distance"]
     return next(distance[kind] for kind in ("prior", "gaussian", "noise") if kind in distance)
@@ -131,7 +134,7 @@ def verdict_table_1(found: Measured) -> str:
     if missing:
         return f"The order of Table 1 cannot be judged yet: {', '.join(missing)} is not measured."
     said, right = [], []
-    for before, end in zip(order, order[1:], strict=False):
+    for before, end in pairwise(order):
         one, other = quality(found.rows[end]), quality(found.rows[before])
         sign = _apart(one, other)
         right.append(sign == CLAIMED[end])
@@ -264,11 +267,12 @@ def verdict_prior(found: Measured) -> str:
     seconds, distance = row["seconds"], row["distance"]
     slower = seconds["prior"] > seconds["generator"]
     worse = _apart(distance["gaussian"], distance["prior"]) > 0
-    words = {True: "worse than", False: "not worse than"}[worse]
+    times = _number(seconds["prior"] / seconds["generator"])
+    verdict = "does not hold" if slower and worse else "holds"
     return (
-        f"{PRIOR_CALLS} calls of the prior take {_number(seconds['prior'] / seconds['generator'])} times as long as the "
-        f"{row['steps']} of the generator, and Gaussian vectors, which take none, are {words} the prior's: that its calls "
-        f"need not be counted **{'does not hold' if slower and worse else 'holds'}** here."
+        f"{PRIOR_CALLS} calls of the prior take {times} times as long as the {row['steps']} of the generator, and "
+        f"Gaussian vectors, which take none, are {'worse' if worse else 'not worse'} than the prior's: that its calls "
+        f"need not be counted **{verdict}** on {found.data}."
     )
 
 
@@ -301,7 +305,7 @@ def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
             calls, seconds = _cost(row)
             lines.append([found.title(end), calls, _number(seconds), _interval(quality(row))])
     for entry, seconds in _rivals(found):
-        lines.append([entry.method, str(entry.nfe), _number(seconds), _interval(vars(entry))])
+        lines.append([entry.method, str(entry.nfe), _number(seconds), _interval(_span(entry))])
     return ["method", "network calls", "s for 100 images", "FD"], lines
 
 
@@ -320,15 +324,15 @@ def verdict_speed(found: Measured) -> str:
     own, taken = quality(row), _cost(row)[1]
     ratio = own["value"] / ddim.value
     as_fast = [e for e, seconds in rivals if e.method == "DPM-Solver++(2M)" and seconds <= taken]
-    beaten = [e for e in as_fast if _apart(vars(e), own) <= 0]
+    beaten = [e for e in as_fast if _apart(_span(e), own) <= 0]
     holds = ratio <= WORSE and not beaten
     solver = f"DPM-Solver++ with {beaten[0].nfe} calls is as good in that time" if beaten else (
         "DPM-Solver++ is not as good in that time" if as_fast else "DPM-Solver++ has no entry as fast"
     )  # fmt: skip
     return (
-        f"The distance is {_number(ratio)} times that of DDIM with 50 calls, at {_number(slow / taken)} times its speed, "
-        f"the prior's calls counted; {solver}: that two steps are competitive **{'holds' if holds else 'does not hold'}** "
-        f"on {found.data}."
+        f"The distance is {_number(ratio)} times that of DDIM with 50 calls, at {_number(slow / taken)} times its "
+        f"speed, the prior's calls counted; {solver}: that two steps are competitive "
+        f"**{'holds' if holds else 'does not hold'}** on {found.data}."
     )
 
 
@@ -351,25 +355,24 @@ def _cost(row: Mapping[str, Any]) -> tuple[str, float]:
     return str(steps), seconds["generator"] + seconds.get("gaussian", 0.0)
 
 
-def _apart(one: Mapping[str, float], other: Mapping[str, float]) -> int:
+def _span(entry: boards.Entry) -> dict[str, float]:
+    return {"value": entry.value, "low": entry.low, "high": entry.high}
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
     """-1 if `one` is smaller, 1 if it is larger, 0 if the interval of their difference holds 0."""
     halves = [(entry["high"] - entry["low"]) / 2 for entry in (one, other)]
     difference = one["value"] - other["value"]
     return 0 if abs(difference) <= math.hypot(*halves) else int(math.copysign(1, difference))
 
 
-def _interval(entry: Mapping[str, float]) -> str:
+def _interval(entry: Mapping[str, Any]) -> str:
     return f"{_number(entry['value'])} ± {_number((entry['high'] - entry['low']) / 2)}"
 
 
-def _rough(way: Mapping[str, float]) -> str:
+def _rough(way: Mapping[str, Any]) -> str:
     return f"{way['roughness']:.2f} ({way['low']:.2f} to {way['high']:.2f})"
 
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "–"
-
-
-def known(found: Measured, ends: Sequence[str]) -> list[str]:
-    """Those of some rows that are measured."""
-    return [end for end in ends if end in found.rows]

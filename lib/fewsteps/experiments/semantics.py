@@ -16,12 +16,15 @@ import torch
 from torch import Tensor
 
 from fewsteps import samplers
+from fewsteps.data import Images
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments.adversarial import KINDS, POSTERIOR, Inputs, drawn, generate
+from fewsteps.networks import build
 from fewsteps.parameters import integer, number
 from fewsteps.samplers.walk import Noise
 from fewsteps.schedules import VPLinear, karras
 from fewsteps.trained import Trained, to_images
+from fewsteps.training.recipes import Recipe
 
 Features = Callable[[Tensor], Tensor]
 REACH = 0.3
@@ -301,6 +304,61 @@ def explained(model: Trained, features: Features, noise: Noise, *, bases: int = 
         kind: float(features(generate(model, inputs)).double().unflatten(0, (bases, each)).var(1).mean(0).sum() / total)
         for kind, inputs in changed.items()
     }
+
+
+def design(made: Recipe, seed: int = 0) -> Trained:
+    """A denoising diffusion GAN as its recipe describes it, untrained, with no weight left at zero.
+
+    Its images are no images, and every one of its inputs changes them.
+
+    Parameters
+    ----------
+    made : Recipe
+        Of a denoising diffusion GAN.
+    seed : int
+
+    Notes
+    -----
+    Source: PD-3.
+    """
+    noise = samplers.white_noise(seed)
+    network = build(made.network)
+    with torch.no_grad():
+        for weight in network.parameters():
+            # From nothing: what a network begins with comes from the global generator.
+            weight.copy_(noise(tuple(weight.shape)) / max(1, weight[0].numel()) ** 0.5 if weight.ndim > 1 else 1.0)
+    known = Images(torch.zeros(1, 1, made.size, made.size), None, None, "", "")
+    predicts = made.objective(known).predicts
+    source = {"name": made.data, "size": made.size}
+    card = {"name": made.name, "network": made.network, "predicts": predicts, "data": source}
+    return Trained(card, network.eval().requires_grad_(False))
+
+
+def variations(model: Trained, noise: Noise, count: int, *, calls: int = 0) -> dict[str, Tensor]:
+    """Images that differ in one input alone, (count, C, H, W) for each of the four; the first is the same for all.
+
+    Parameters
+    ----------
+    model : Trained
+    noise : callable
+    count : int
+        Images per input, at least 2.
+    calls : int
+        Of the prior, see :func:`fewsteps.experiments.adversarial.semantic_vectors`.
+
+    Returns
+    -------
+    dict
+        "z_T" (where there is an encoder), "z", "x_T" and "posterior".
+
+    Notes
+    -----
+    Source: PD-2, Fig. 5, and the input that it leaves out.
+    """
+    other = drawn(model, integer("count", count, least=2), noise, calls=calls)
+    base = other.part(torch.zeros(count, dtype=torch.long))
+    kinds = [*KINDS, POSTERIOR] if base.z_T is not None else [*KINDS[1:], POSTERIOR]
+    return {kind: generate(model, base.given(kind, other.value(kind))) for kind in kinds}
 
 
 @dataclass(frozen=True, eq=False)
