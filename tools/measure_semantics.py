@@ -72,7 +72,12 @@ def of_directions(model: Trained, images: Tensor, labels: Tensor, classifier: Cl
             float(classifier(adversarial.generate(model, some)).softmax(1)[without, k].mean())
             for some in (inputs, moved)
         ]
-        said.append({"class": k, "accuracy": found.accuracy, "before": chances[0], "after": chances[1]})
+        # What an edit by 1 adds to z_T, so that a page needs no moments: z = centre + spread * normalised.
+        moves = encoder.spread * found.vector * encoder.latent**0.5
+        said.append(
+            {"class": k, "accuracy": found.accuracy, "before": chances[0], "after": chances[1]}
+            | {"moves": [float(f"{value:.5g}") for value in moves.tolist()]}
+        )
     return said
 
 

@@ -23,6 +23,8 @@ def way(roughness, half=0.1):
 
 DISTANCES = {"ddgan2": 7.0, "ddgan2-se": 5.0, "ddgan2-pixels": 6.0, "ddgan2-features": 5.5, "progddgan": 5.0}
 
+DIRECTION = {"class": 3, "accuracy": 0.9, "before": 0.01, "after": 0.7, "moves": [0.5, -1.0]}
+
 
 def row(end, **other):
     semantic = end not in ("ddgan2", "ddgan4")
@@ -34,7 +36,7 @@ def row(end, **other):
         "trained_images": 320000, "distance": distance, "ways": ways | {"z": way(1.9), "x_T": way(1.5)},
         "explained": ({"z_T": 0.8} if semantic else {}) | {"z": 0.1, "x_T": 0.05, "posterior": 0.2},
         "seconds": {"generator": 1.0} | ({"gaussian": 0.001, "prior": 0.4} if semantic else {}),
-        "directions": [{"class": 3, "accuracy": 0.9, "before": 0.01, "after": 0.7}] if semantic else [],
+        "directions": [DIRECTION] if semantic else [],
     }  # fmt: skip
     return made | other
 
@@ -77,6 +79,11 @@ def test_smoothness_is_judged_against_both_rivals(tmp_path):
     assert "Roughness of z_T is 1.20 (1.10 to 1.30)" in said and "**holds**" in said and "2.50" in said
     rough = {"z_T": way(1.45), "z": way(1.9), "x_T": way(1.5)}
     assert "**does not hold**" in tables.verdict_ways(table(tmp_path, ways=rough))  # DDIM's interval is met
+    still = row("ddgan2")
+    still["ways"]["z"] |= {"moved": 0.02} | {"roughness": 1.0, "low": 1.0, "high": 1.0}
+    found = table(tmp_path)
+    said = tables.verdict_ways(tables.Measured(found.data, {**found.rows, "ddgan2": still}, found.baselines))
+    assert "1.00 (1.00 to 1.00) (it hardly changes the class)" in said and "**holds**" in said
     columns, lines = tables.ways(table(tmp_path))
     assert len(lines) == 2 + 4 * 3 + 2 and all(len(line) == len(columns) for line in lines)
 
@@ -132,6 +139,13 @@ def test_two_steps_against_fifty(tmp_path, monkeypatch, ddim, solver, words):
 
 def test_class_directions(tmp_path):
     assert tables.directions(table(tmp_path))[1] == [["3", "90%", "0.01", "0.7"]]
+
+
+def test_directions_of_other_weights_are_none_of_a_network(tmp_path):
+    """PD-7: z_T of another encoder means something else."""
+    found = table(tmp_path)
+    assert {name: vector.tolist() for name, vector in tables.moves(found, "w").items()} == {"3": [0.5, -1.0]}
+    assert tables.moves(found, "v") == {} == tables.moves(tables.Measured("digits", {}), "w")
 
 
 def test_before_anything_is_measured(tmp_path):

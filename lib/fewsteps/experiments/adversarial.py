@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fewsteps import samplers
 from fewsteps.denoisers import FromEDM, FromGenerator
-from fewsteps.errors import CheckpointError, ParameterError
+from fewsteps.errors import CheckpointError, ParameterError, ShapeError
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import integer
 from fewsteps.samplers.walk import Noise
@@ -184,7 +184,7 @@ def generate(model: Trained, inputs: Inputs, *, batch: int = 256, filt: Filter =
     Raises
     ------
     ShapeError
-        If an input has another shape than the network was made for.
+        If an input has another shape than the network was made for, or is for another T.
 
     Notes
     -----
@@ -194,6 +194,12 @@ def generate(model: Trained, inputs: Inputs, *, batch: int = 256, filt: Filter =
     assert isinstance(denoiser, FromGenerator)
     steps = denoiser.schedule.steps
     times = torch.arange(steps, -1, -1, dtype=torch.float64)
+    if len(inputs.z) != steps or tuple(inputs.noise.shape) != (steps - 1, *inputs.x_T.shape):
+        wanted = (steps - 1, *inputs.x_T.shape)
+        raise ShapeError(
+            f"inputs must be for T = {steps}, which {model.name} was trained with: z of {steps} steps and noise of "
+            f"shape {wanted}, not of {len(inputs.z)} and {tuple(inputs.noise.shape)}."
+        )
     for z in inputs.z:
         require_vectors("z", z, len(inputs), denoiser.latent)
     made = []
