@@ -19,6 +19,7 @@ from fewsteps import checkpoints, trained
 from fewsteps.denoisers.edm import clock, precondition
 from fewsteps.errors import ParameterError, UserError
 from fewsteps.files import write_atomic
+from fewsteps.networks import Generator
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -204,6 +205,11 @@ class _Drawing(nn.Module):
     """One step of :func:`fewsteps.samplers.ddgan` with its generator: x0 drawn, then x_{t-1} from the posterior."""
 
     outputs = (OUTPUT, "x_s")
+    network: Generator
+    times: Tensor
+    keep: Tensor
+    to_x0: Tensor
+    spread: Tensor
 
     def __init__(self, model: trained.Trained) -> None:
         super().__init__()
@@ -215,7 +221,7 @@ class _Drawing(nn.Module):
         shrink = alpha[1:] * sigma[:-1] / (alpha[:-1] * sigma[1:])
         keep = sigma[:-1] * shrink / sigma[1:]
         tables = {
-            "clock": clock(sigma[1:] / alpha[1:]),
+            "times": clock(sigma[1:] / alpha[1:]),
             "keep": keep,
             "to_x0": alpha[:-1] - keep * alpha[1:],
             "spread": sigma[:-1] * (1 - shrink.square()).sqrt(),
@@ -231,7 +237,7 @@ class _Drawing(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor, noise: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         k = step.long() - 1
-        x0 = self.network.unchecked(x, self.clock[k], z)
+        x0 = self.network.unchecked(x, self.times[k], z)
         keep, to_x0, spread = (table[k][:, None, None, None] for table in (self.keep, self.to_x0, self.spread))
         return x0, keep * x + to_x0 * x0 + spread * noise
 

@@ -326,7 +326,8 @@ def design(made: Recipe, seed: int = 0) -> Trained:
     with torch.no_grad():
         for weight in network.parameters():
             # From nothing: what a network begins with comes from the global generator.
-            weight.copy_(noise(tuple(weight.shape)) / max(1, weight[0].numel()) ** 0.5 if weight.ndim > 1 else 1.0)
+            many = weight.ndim > 1
+            weight.copy_(noise(tuple(weight.shape)) / weight[0].numel() ** 0.5 if many else torch.ones_like(weight))
     known = Images(torch.zeros(1, 1, made.size, made.size), None, None, "", "")
     predicts = made.objective(known).predicts
     source = {"name": made.data, "size": made.size}
