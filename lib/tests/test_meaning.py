@@ -56,6 +56,7 @@ def test_what_is_left_by_hand():
     found = meaning.left(now, clean, labels, 0.3, draws=2000)
     assert found.value == pytest.approx((0.7 - 0.5) / (0.9 - 0.5)) and found.accuracy == pytest.approx(0.7)
     assert found.low < found.value < found.high
+    assert meaning.percent(Left(0.1, 0.5, 0.914, -0.021, 0.96)) == "91% (−2% to 96%)"
     same = meaning.left(clean, clean, labels, 0.3)
     assert (same.value, same.low, same.high) == pytest.approx((1, 1, 1))  # or the images' own spread would count
 

@@ -366,24 +366,6 @@ def best(found: Mapping[str, Sequence[Left]]) -> list[Left]:
     return kept
 
 
-def sentence(data: str, found: Mapping[str, Judged]) -> str:
-    """The verdict in words, for each schedule, computed.
-
-    Parameters
-    ----------
-    data : str
-        What the data set is called.
-    found : mapping of str to Judged
-        By what a schedule is called.
-    """
-    said = [
-        f"{called}: {_percent(one.before)} is left one step before the end (SNR {one.before.snr:.2g}) and "
-        f"{_percent(one.after)} at the end, so the claim **{one.verdict}**"
-        for called, one in found.items()
-    ]
-    return f"{data}. " + "; ".join(said) + "."
-
-
 def measured() -> list[dict[str, Any]]:
     """Rows of ``tools/measure_meaning.py``; none before it has run.
 
@@ -419,7 +401,8 @@ def processes() -> dict[str, Discrete]:
     }
 
 
-def _percent(entry: Left) -> str:
+def percent(entry: Left) -> str:
+    """What is left with its interval, as in "91% (88% to 94%)"."""
     return f"{entry.value:.0%} ({entry.low:.0%} to {entry.high:.0%})".replace("-", "−")
 
 
