@@ -5,9 +5,10 @@
 For every checkpoint of that kind and that data set (default: fashion_mnist): how smooth interpolation is in each input,
 between 100 pairs of test images where there is an encoder; how much of the variance of a classifier's features each
 input explains; how well a linear classifier finds every class among the semantic vectors, and what moving along its
-direction does; the Fréchet distance with the prior and with Gaussian vectors; seconds per 100 images, of generator and
-prior apart. Beside them pixels that are blended, and the x_T of a 50-step DDIM. What was measured of the same weights
-is kept, but the seconds, and so are the rows of other data sets. The result holds no image.
+direction does; the Fréchet distance with the prior and with Gaussian vectors, its interval from three seeds; and
+seconds per 100 images, of generator and prior apart. Beside them pixels that are blended, the x_T of a 50-step DDIM,
+and the seconds of one call of a denoiser. What was measured of the same weights is kept, but the seconds, and so are
+the rows of other data sets. The result holds no image.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import checkpoints, data, results, samplers, trained
+from fewsteps import checkpoints, data, metrics, results, samplers, trained
 from fewsteps.errors import DataError
-from fewsteps.experiments import adversarial, choosing, gates, semantics
-from fewsteps.experiments.adversarial import KINDS
+from fewsteps.experiments import adversarial, gates, references, semantics
+from fewsteps.experiments.adversarial import KINDS, POSTERIOR
+from fewsteps.experiments.semantic_tables import RIVALS
 from fewsteps.files import read_json, write_atomic
 from fewsteps.networks import Classifier
 from fewsteps.trained import Trained
@@ -36,6 +38,7 @@ RESULT = results.FOLDER / "semantics.json"
 PAIRS, STEPS = 100, 11
 JUDGED = 2000  # vectors of test images for the linear classifiers, half to learn from
 TIMED = 100
+SEEDS = (0, 1, 2)  # of the images whose distance is measured
 DENOISERS = {"fashion_mnist": "fashion", "digits": "digits", "cifar10": "cifar10"}
 
 
@@ -47,7 +50,7 @@ def of_ways(model: Trained, first: Tensor, second: Tensor, classifier: Classifie
     else:
         a, b = (adversarial.seen(model, x, noise) for x, noise in zip((first, second), noises, strict=True))
     said = {}
-    for kind in KINDS:
+    for kind in (*KINDS, POSTERIOR):
         if kind == "z_T" and a.z_T is None:
             continue
         ways = semantics.interpolation(model, semantics.between(a, b, kind, STEPS))
@@ -69,7 +72,12 @@ def of_directions(model: Trained, images: Tensor, labels: Tensor, classifier: Cl
             float(classifier(adversarial.generate(model, some)).softmax(1)[without, k].mean())
             for some in (inputs, moved)
         ]
-        said.append({"class": k, "accuracy": found.accuracy, "before": chances[0], "after": chances[1]})
+        # What an edit by 1 adds to z_T, so that a page needs no moments: z = centre + spread * normalised.
+        moves = encoder.spread * found.vector * encoder.latent**0.5
+        said.append(
+            {"class": k, "accuracy": found.accuracy, "before": chances[0], "after": chances[1]}
+            | {"moves": [float(f"{value:.5g}") for value in moves.tolist()]}
+        )
     return said
 
 
@@ -97,6 +105,30 @@ def of_time(model: Trained) -> dict[str, float]:
     return said
 
 
+def distance(made: list[Tensor], source: dict[str, Any]) -> dict[str, float]:
+    """Fréchet distance to the training images, the mean over seeds, and its 95 % interval."""
+    name = references.networks_for(source["name"], source["size"])[0]
+    extractor = references.feature_network(name)
+    against = references.read(source["name"], source["size"], name).train
+    generator = torch.Generator().manual_seed(0)
+    each = [metrics.frechet_interval(metrics.features(extractor, x), against, generator=generator) for x in made]
+    value = sum(one.value for one in each) / len(each)
+    # An interval of a distance is cut at 0, so its wider half is the honest one; seeds are independent.
+    half = sum(max(one.high - one.value, one.value - one.low) ** 2 for one in each) ** 0.5 / len(each)
+    return {"value": value, "low": value - half, "high": value + half, "images": len(made[0]), "seeds": len(made)}
+
+
+def of_call(name: str) -> list[dict[str, Any]]:
+    """Seconds that one call of the denoiser takes whose distances stand beside, for 100 images."""
+    rival = RIVALS.get(name)
+    if rival is None or rival.checkpoint not in checkpoints.names():
+        return []
+    model = trained.load(rival.checkpoint)
+    x = samplers.white_noise(0)((TIMED, *model.shape))
+    taken = seconds_per_100(lambda: model.network(x, x.new_zeros(TIMED)))
+    return [{"data": name, "checkpoint": rival.checkpoint, "seconds": taken, "threads": torch.get_num_threads()}]
+
+
 def of_network(model: Trained, source: dict[str, Any], test: data.Images, classifier: Classifier) -> dict[str, Any]:
     """All but the seconds."""
     labels = test.labels
@@ -119,8 +151,11 @@ def of_network(model: Trained, source: dict[str, Any], test: data.Images, classi
     }
     kinds = {"gaussian": 0} | ({"prior": gates.PRIOR_CALLS} if model.prior is not None else {})
     for kind, calls in kinds.items() if semantic else [("noise", 0)]:
-        made = adversarial.generate(model, adversarial.drawn(model, gates.COUNT, noise, calls=calls))
-        said["distance"][kind] = choosing.distance(made, source)
+        made = [
+            adversarial.generate(model, adversarial.drawn(model, gates.COUNT, samplers.white_noise(seed), calls=calls))
+            for seed in SEEDS
+        ]
+        said["distance"][kind] = distance(made, source)
     if semantic:
         back = adversarial.generate(model, adversarial.seen(model, images[:PAIRS], noise))
         said["seen again"] = float((back - images[:PAIRS]).abs().mean())
@@ -177,6 +212,7 @@ def main() -> int:
     if not own or own[0]["denoiser"] != denoiser_of(source["name"]):
         own = baselines(source["name"], test.images[order[: 2 * PAIRS]], classifier)
     beside += own
+    calls = apart(before, "calls", source["name"])[1] + of_call(source["name"])
     for card in cards:
         model = trained.load(card["name"], chosen.folder)
         prior = None if model.prior is None else model.prior.card["weights"]["sha256"]
@@ -188,7 +224,7 @@ def main() -> int:
         write_atomic(
             chosen.out,
             f'{{"made_by": "{commands}", "pairs": {PAIRS}, '
-            f'"baselines": {json.dumps(beside)}, "rows": [\n{lines}\n]}}\n',
+            f'"baselines": {json.dumps(beside)}, "calls": {json.dumps(calls)}, "rows": [\n{lines}\n]}}\n',
         )
     return 0
 

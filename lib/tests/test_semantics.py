@@ -113,7 +113,11 @@ class TestWays:
     @pytest.mark.parametrize(
         ("call", "error", "sentence"),
         [
-            (lambda a: semantics.between(a, a, "w", 3), ParameterError, "kind must be one of z_T, z, x_T"),
+            (
+                lambda a: semantics.between(a, a, "w", 3),
+                ParameterError,
+                "kind must be one of z_T, z, x_T, posterior for",
+            ),
             (lambda a: semantics.between(a, a, "z", 1), ParameterError, "steps must be an integer of at least 2"),
             (lambda a: semantics.roughness(torch.zeros(2, 1, 3)), ShapeError, r"\(B, steps, d\) with at least 2"),
             (lambda a: semantics.monotone(torch.zeros(2, 1)), ShapeError, r"\(B, steps\) with at least 2"),
@@ -145,6 +149,35 @@ class TestInputs:
         with pytest.raises(ParameterError, match="no semantic encoder"):
             adversarial.seen(model("never"), images, samplers.white_noise(0))
 
+    def test_one_input_varies_at_a_time(self):
+        """PD-2, Fig. 5: the first image is that of all inputs, the others differ in one, and there are four."""
+        made = model()
+        found = semantics.variations(made, samplers.white_noise(0), 4)
+        assert list(found) == ["z_T", "z", "x_T", "posterior"]
+        other = adversarial.drawn(made, 4, samplers.white_noise(0))
+        base = other.part(torch.zeros(4, dtype=torch.long))
+        for kind, images in found.items():
+            torch.testing.assert_close(images[0], found["z_T"][0], rtol=0, atol=1e-5)
+            assert float((images[1:] - images[:1]).abs().amax((1, 2, 3)).min()) > 1e-3
+            torch.testing.assert_close(images, adversarial.generate(made, base.given(kind, other.value(kind))))
+        assert torch.equal(base.given("posterior", other.noise).noise, other.noise)
+        assert list(semantics.variations(model("never"), samplers.white_noise(0), 2)) == ["z", "x_T", "posterior"]
+
+    def test_a_design_is_its_recipe_and_depends_on_its_seed_alone(self):
+        """PD-3."""
+        one, again, other = (semantics.design(recipe("digits-progddgan"), seed) for seed in (0, 0, 1))
+        assert one.steps.steps == 2 and one.encoder.latent == DESCRIBED["latent"]
+        inputs = adversarial.drawn(one, 2, samplers.white_noise(0))
+        assert torch.equal(adversarial.generate(one, inputs), adversarial.generate(again, inputs))
+        assert not torch.allclose(adversarial.generate(one, inputs), adversarial.generate(other, inputs))
+
+    def test_posterior_noise_goes_along_arcs(self):
+        """PD-7: as large on the way as at the ends, for every step and image."""
+        a, b = drawn(2, 3, 1, 4, 4), drawn(2, 3, 1, 4, 4, seed=1)
+        middle = semantics.arcs(a, b, 0.5)
+        for step in range(2):
+            torch.testing.assert_close(middle[step], semantics.slerp(a[step], b[step], 0.5))
+
     def test_shares_of_variance_of_a_known_generator(self):
         """PD-2: features that are the inputs themselves; the latent noise of T counts for nothing, nor z_T later."""
         made = model("first")
@@ -173,7 +206,13 @@ class TestInputs:
         [
             ({"z": torch.zeros(2, 3, 5)}, "z must hold one vector of width 16"),
             ({"z_T": torch.zeros(3, 5)}, "z_T must hold one vector of width 16"),
-            ({"x_T": torch.zeros(3, 1, 16, 16)}, "x must be 8 x 8 pixels"),
+            ({"x_T": torch.zeros(3, 1, 16, 16), "noise": torch.zeros(1, 3, 1, 16, 16)}, "x must be 8 x 8 pixels"),
+            (
+                {"z": torch.zeros(4, 3, 16)},
+                "inputs must be for T = 2, which digits-made-up was trained with: z of 2 steps",
+            ),
+            ({"z": torch.zeros(1, 3, 16)}, r"noise of shape \(1, 3, 1, 8, 8\), not of 1 and \(1, 3, 1, 8, 8\)"),
+            ({"noise": torch.zeros(1, 3, 1, 4, 4)}, r"not of 2 and \(1, 3, 1, 4, 4\)"),
         ],
     )
     def test_inputs_of_another_kind_are_refused(self, changed, sentence):
@@ -250,6 +289,7 @@ def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatc
 
     monkeypatch.setattr(tool, "of_network", of_network)
     monkeypatch.setattr(tool, "of_time", lambda model: {"generator": 1.0})
+    monkeypatch.setattr(tool, "seconds_per_100", lambda make: make() is None or 2.0)
     monkeypatch.setattr(semantics, "smoothness", smoothness)
     monkeypatch.setattr(semantics, "ddim_between", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["tool", "digits", "--folder", str(tmp_path), "--out", str(out)])
@@ -264,7 +304,10 @@ def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatc
 
     other = {"data": "fashion_mnist", "checkpoint": "f", "weights": "w", "prior": None}
     beside = {"data": "fashion_mnist", "denoiser": "d", "called": "pixels"}
-    first = measured({"rows": [other], "baselines": [beside]})
+    call = {"data": "fashion_mnist", "checkpoint": "fashion-vp", "seconds": 3.0, "threads": 1}
+    first = measured({"rows": [other], "baselines": [beside], "calls": [call]})
+    own = {"data": "digits", "checkpoint": "digits", "seconds": 2.0, "threads": torch.get_num_threads()}
+    assert first["calls"] == [call, own]
     assert asked == ["baseline", "baseline", "digits-progddgan"]
     assert [row["data"] for row in first["rows"]] == ["fashion_mnist", "digits"] and first["rows"][0] == other
     assert first["baselines"][0] == beside

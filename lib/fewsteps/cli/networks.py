@@ -53,6 +53,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     export.add_argument("checkpoint", metavar="CHECKPOINT", help="a name; an unknown one lists those there are")
     export.add_argument("--folder", type=Path, metavar="DIR", help="of the checkpoint (default: data/checkpoints)")
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="or a folder, where the file is named")
+    export.add_argument("--part", default="sampler", help="sampler, or encoder of a progressive GAN (default: sampler)")
     export.set_defaults(run=run_export, kept="nothing was written")
 
 
@@ -167,7 +168,7 @@ def run_export(chosen: argparse.Namespace) -> int:
     """Export."""
     from fewsteps import export
 
-    path = export.write(chosen.checkpoint, chosen.out, _folder(chosen))
+    path = export.write(chosen.checkpoint, chosen.out, _folder(chosen), chosen.part)
     print(f"{chosen.checkpoint} is in {path}, {path.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -270,19 +270,30 @@ class Empirical:
         Tensor, of the shape and dtype of `x`
         """
         samples = self._samples.like(x).flatten(1)
-        return (self._shares(x, t) @ samples).reshape(x.shape).to(x.dtype)
+        return (self.shares(x, t) @ samples).reshape(x.shape).to(x.dtype)
 
     def draw(self, x: Tensor, t: Time, cond: Any = None, noise: Tensor | None = None) -> Tensor:
         """One of the samples, chosen by the first entry of white `noise`; without noise the mean."""
         if noise is None:
             return self.mean(x, t)
         u = torch.special.ndtr(noise.flatten(1)[:, :1].double())
-        shares = self._shares(x, t)
+        shares = self.shares(x, t)
         k = (u > shares.double().cumsum(1)).sum(1).clamp_max(shares.shape[1] - 1)
         return self._samples.like(x)[k].to(x.dtype)
 
-    def _shares(self, x: Tensor, t: Time) -> Tensor:
-        """Posterior probability of each sample, (B, N)."""
+    def shares(self, x: Tensor, t: Time) -> Tensor:
+        """Posterior probability of each sample, (B, N).
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, ...)
+        t : float or Tensor
+
+        Raises
+        ------
+        ShapeError
+            If `x` has another shape than the samples.
+        """
         alpha, sigma = scales(self.schedule, t, x)
         samples, flat = self._samples.like(x).flatten(1), x.flatten(1)
         if samples.shape[1] != flat.shape[1]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fewsteps import samplers
 from fewsteps.denoisers import FromEDM, FromGenerator
-from fewsteps.errors import CheckpointError, ParameterError
+from fewsteps.errors import CheckpointError, ParameterError, ShapeError
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import integer
 from fewsteps.samplers.walk import Noise
@@ -19,7 +19,9 @@ from fewsteps.shapes import require_vectors
 from fewsteps.trained import Trained
 
 KINDS = ("z_T", "z", "x_T")
-"""What a progressive GAN's image depends on besides the noise of the posteriors, as in Fig. 5."""
+"""What a progressive GAN's image depends on as Fig. 5 has it."""
+POSTERIOR = "posterior"
+"""The fourth input, which the paper does not name: the noise of q(x_{t-1} given x_t, x0)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Inputs:
         return Inputs(self.x_T[rows], z_sem, self.z[:, rows], self.noise[:, rows])
 
     def given(self, kind: str, value: Tensor) -> Inputs:
-        """The same with another z_T, z or x_T.
+        """The same with another z_T, z, x_T or noise of the posteriors.
 
         Raises
         ------
@@ -60,19 +62,19 @@ class Inputs:
             If the kind is unknown, or there is no semantic vector.
         """
         self.value(kind)
-        return replace(self, **{kind: value})
+        return replace(self, **{"noise" if kind == POSTERIOR else kind: value})
 
     def value(self, kind: str) -> Tensor:
-        """z_T, z or x_T.
+        """z_T, z, x_T or "posterior", the noise of the posteriors.
 
         Raises
         ------
         ParameterError
             If the kind is unknown, or there is no semantic vector.
         """
-        found = {"z_T": self.z_T, "z": self.z, "x_T": self.x_T}.get(kind)
+        found = {"z_T": self.z_T, "z": self.z, "x_T": self.x_T, POSTERIOR: self.noise}.get(kind)
         if found is None:
-            known = KINDS if self.z_T is not None else KINDS[1:]
+            known = *(KINDS if self.z_T is not None else KINDS[1:]), POSTERIOR
             raise ParameterError(f"kind must be one of {', '.join(known)} for these inputs, not {kind!r}.")
         return found
 
@@ -182,7 +184,7 @@ def generate(model: Trained, inputs: Inputs, *, batch: int = 256, filt: Filter =
     Raises
     ------
     ShapeError
-        If an input has another shape than the network was made for.
+        If an input has another shape than the network was made for, or is for another T.
 
     Notes
     -----
@@ -192,6 +194,12 @@ def generate(model: Trained, inputs: Inputs, *, batch: int = 256, filt: Filter =
     assert isinstance(denoiser, FromGenerator)
     steps = denoiser.schedule.steps
     times = torch.arange(steps, -1, -1, dtype=torch.float64)
+    if len(inputs.z) != steps or tuple(inputs.noise.shape) != (steps - 1, *inputs.x_T.shape):
+        wanted = (steps - 1, *inputs.x_T.shape)
+        raise ShapeError(
+            f"inputs must be for T = {steps}, which {model.name} was trained with: z of {steps} steps and noise of "
+            f"shape {wanted}, not of {len(inputs.z)} and {tuple(inputs.noise.shape)}."
+        )
     for z in inputs.z:
         require_vectors("z", z, len(inputs), denoiser.latent)
     made = []

@@ -7,6 +7,7 @@ of variance; and an attribute is a linear direction with the accuracy of the cla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,15 @@ import torch
 from torch import Tensor
 
 from fewsteps import samplers
+from fewsteps.data import Images
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.experiments.adversarial import KINDS, Inputs, drawn, generate
+from fewsteps.experiments.adversarial import KINDS, POSTERIOR, Inputs, drawn, generate
+from fewsteps.networks import build
 from fewsteps.parameters import integer, number
 from fewsteps.samplers.walk import Noise
 from fewsteps.schedules import VPLinear, karras
 from fewsteps.trained import Trained, to_images
+from fewsteps.training.recipes import Recipe
 
 Features = Callable[[Tensor], Tensor]
 REACH = 0.3
@@ -57,6 +61,11 @@ def slerp(first: Tensor, second: Tensor, w: float) -> Tensor:
     return (shares[0][:, None] * a + shares[1][:, None] * b).reshape(first.shape)
 
 
+def arcs(first: Tensor, second: Tensor, w: float) -> Tensor:
+    """:func:`slerp` for the noise of several posteriors, (T - 1, B, ...): an arc for each of them."""
+    return slerp(first.flatten(0, 1), second.flatten(0, 1), w).reshape(first.shape)
+
+
 def between(first: Inputs, second: Inputs, kind: str, steps: int) -> list[Inputs]:
     """The ways from `first` to `second` in one input, all others as in `first`.
 
@@ -64,8 +73,8 @@ def between(first: Inputs, second: Inputs, kind: str, steps: int) -> list[Inputs
     ----------
     first, second : Inputs
         Of as many images.
-    kind : {"z_T", "z", "x_T"}
-        Semantic vectors and latent noise go in straight lines, x_T along an arc.
+    kind : {"z_T", "z", "x_T", "posterior"}
+        Semantic vectors and latent noise go in straight lines, x_T and the noise of the posteriors along arcs.
     steps : int
         Points, both ends included; at least 2.
 
@@ -82,7 +91,7 @@ def between(first: Inputs, second: Inputs, kind: str, steps: int) -> list[Inputs
     -----
     Source: PD-7, Fig. 3.
     """
-    way = slerp if kind == "x_T" else lerp
+    way = {"x_T": slerp, POSTERIOR: arcs}.get(kind, lerp)
     a, b = first.value(kind), second.value(kind)
     last = integer("steps", steps, least=2) - 1
     return [first.given(kind, way(a, b, k / last)) for k in range(last + 1)]
@@ -167,12 +176,16 @@ class Smoothness:
         that is smooth as well.
     count : int
         Ways.
+    low, high : float
+        95 % interval of the roughness, by drawing ways with replacement.
     """
 
     roughness: float
     monotone: float
     moved: float
     count: int
+    low: float = math.nan
+    high: float = math.nan
 
 
 def smoothness(images: Tensor, classifier: Any) -> Smoothness:
@@ -208,7 +221,9 @@ def smoothness(images: Tensor, classifier: Any) -> Smoothness:
     share = float("nan")
     if bool(moved.any()):
         share = float(monotone((said[rows, :, last] - said[rows, :, first])[moved]).mean())
-    return Smoothness(float(rough.median()), share, float(moved.double().mean()), count)
+    drawn_again = rough[torch.randint(count, (500, count), generator=torch.Generator().manual_seed(0))].median(1).values
+    low, high = (float(drawn_again.nanquantile(q)) for q in (0.025, 0.975))
+    return Smoothness(float(rough.median()), share, float(moved.double().mean()), count, low, high)
 
 
 def pixels_between(first: Tensor, second: Tensor, steps: int) -> Tensor:
@@ -283,12 +298,68 @@ def explained(model: Trained, features: Features, noise: Noise, *, bases: int = 
     held = base.part(torch.arange(bases).repeat_interleave(each))
     total = features(generate(model, other)).double().var(0).sum()
     changed = {kind: held.given(kind, other.value(kind)) for kind in KINDS if kind != "z_T" or held.z_T is not None} | {
-        "posterior": Inputs(held.x_T, held.z_T, held.z, other.noise)
+        POSTERIOR: held.given(POSTERIOR, other.noise)
     }
     return {
         kind: float(features(generate(model, inputs)).double().unflatten(0, (bases, each)).var(1).mean(0).sum() / total)
         for kind, inputs in changed.items()
     }
+
+
+def design(made: Recipe, seed: int = 0) -> Trained:
+    """A denoising diffusion GAN as its recipe describes it, untrained, with no weight left at zero.
+
+    Its images are no images, and every one of its inputs changes them.
+
+    Parameters
+    ----------
+    made : Recipe
+        Of a denoising diffusion GAN.
+    seed : int
+
+    Notes
+    -----
+    Source: PD-3.
+    """
+    noise = samplers.white_noise(seed)
+    network = build(made.network)
+    with torch.no_grad():
+        for weight in network.parameters():
+            # From nothing: what a network begins with comes from the global generator.
+            many = weight.ndim > 1
+            weight.copy_(noise(tuple(weight.shape)) / weight[0].numel() ** 0.5 if many else torch.ones_like(weight))
+    known = Images(torch.zeros(1, 1, made.size, made.size), None, None, "", "")
+    predicts = made.objective(known).predicts
+    source = {"name": made.data, "size": made.size}
+    card = {"name": made.name, "network": made.network, "predicts": predicts, "data": source}
+    return Trained(card, network.eval().requires_grad_(False))
+
+
+def variations(model: Trained, noise: Noise, count: int, *, calls: int = 0) -> dict[str, Tensor]:
+    """Images that differ in one input alone, (count, C, H, W) for each of the four; the first is the same for all.
+
+    Parameters
+    ----------
+    model : Trained
+    noise : callable
+    count : int
+        Images per input, at least 2.
+    calls : int
+        Of the prior, see :func:`fewsteps.experiments.adversarial.semantic_vectors`.
+
+    Returns
+    -------
+    dict
+        "z_T" (where there is an encoder), "z", "x_T" and "posterior".
+
+    Notes
+    -----
+    Source: PD-2, Fig. 5, and the input that it leaves out.
+    """
+    other = drawn(model, integer("count", count, least=2), noise, calls=calls)
+    base = other.part(torch.zeros(count, dtype=torch.long))
+    kinds = [*KINDS, POSTERIOR] if base.z_T is not None else [*KINDS[1:], POSTERIOR]
+    return {kind: generate(model, base.given(kind, other.value(kind))) for kind in kinds}
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,6 +95,10 @@ class Generator(nn.Module):
         """
         require_vectors("z", z, len(x), self.latent)
         self.body._check(x, None)
+        return self.unchecked(x, times, z)
+
+    def unchecked(self, x: Tensor, times: Tensor, z: Tensor) -> Tensor:
+        """:meth:`forward` without a look at the shapes, which would fix the batch of an exported graph."""
         steer = F.silu(self.join(torch.cat((self.body.embed(times, None), self.mapping(unit(z))), dim=1)))
         return torch.tanh(self.body.steered(x, steer)[0])
 

@@ -10,6 +10,7 @@ from fewsteps.widgets.few_step import FewStepLab
 from fewsteps.widgets.filtering import BoardLab, PdsLab, TdasLab
 from fewsteps.widgets.labs import SnrLab, WienerLab
 from fewsteps.widgets.sampling import SamplingLab
+from fewsteps.widgets.semantic import SemanticLab
 from fewsteps.widgets.slim import SlimLab
 from fewsteps.widgets.steps import StepsLab
 
@@ -20,6 +21,7 @@ __all__ = [
     "FewStepLab",
     "PdsLab",
     "SamplingLab",
+    "SemanticLab",
     "SlimLab",
     "SnrLab",
     "StepsLab",

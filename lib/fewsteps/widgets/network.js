@@ -38,7 +38,13 @@ function service() {
     return { mean: (await session.run(given)).x0_hat.data };
   }
 
-  const tasks = { open, mean };
+  async function call({ given }) {
+    const feeds = Object.entries(given).map(([name, [kind, values, shape]]) => [name, new ort.Tensor(kind, values, shape)]);
+    const said = await session.run(Object.fromEntries(feeds));
+    return { said: Object.fromEntries(Object.entries(said).map(([name, { data }]) => [name, data])) };
+  }
+
+  const tasks = { open, mean, call };
   onmessage = async ({ data }) => {
     try {
       postMessage({ id: data.id, ...(await tasks[data.task](data)) });
@@ -50,8 +56,9 @@ function service() {
 
 /**
  * Start a network from the addresses of onnxruntime's script and wasm and of the ONNX file; say(bytes) hears how much
- * has arrived in all. Returns {ready, mean, end}: a promise, the denoiser as a function of (x, level, labels, shape) to
- * a promise, and what frees the worker.
+ * has arrived in all. Returns {ready, mean, call, end}: a promise; the denoiser as a function of (x, level, labels,
+ * shape) to a promise; any other file as a function of its inputs, {name: [kind, values, shape]}, to a promise of its
+ * outputs; and what frees the worker.
  */
 export function startNetwork(addresses, say) {
   const text = URL.createObjectURL(new Blob([`(${service})()`], { type: "text/javascript" }));
@@ -67,7 +74,7 @@ export function startNetwork(addresses, say) {
     const { resolve, reject } = waiting.get(data.id);
     waiting.delete(data.id);
     if (data.failed) reject(new Error(data.failed));
-    else resolve(data.mean);
+    else resolve(data.mean ?? data.said);
   };
   worker.onerror = (event) => {
     for (const { reject } of waiting.values()) reject(new Error(event.message ?? "the worker did not start"));
@@ -81,6 +88,7 @@ export function startNetwork(addresses, say) {
   return {
     ready: ask("open", addresses),
     mean: (x, level, labels, shape) => ask("mean", { x, level, labels, shape }),
+    call: (given) => ask("call", { given }),
     end() {
       worker.terminate();
       URL.revokeObjectURL(text);

@@ -1,0 +1,407 @@
+"""What ``tools/measure_semantics.py`` found, as chapter 10 shows it: tables, and verdicts computed from them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewsteps import results
+from fewsteps.errors import DataError
+from fewsteps.experiments import boards
+from fewsteps.experiments.adversarial import POSTERIOR
+from fewsteps.experiments.gates import PRIOR_CALLS
+from fewsteps.training.recipes import TABLE_1
+
+FULL, BASE = "progddgan", "ddgan2"
+CALLED = {"z_T": "z_T", "z": "z", "x_T": "x_T", POSTERIOR: "noise of the posterior"}
+CLAIMED = {"ddgan2-se": -1, "ddgan2-pixels": 1, "ddgan2-features": -1, "progddgan": -1}
+"""Rows of Table 1 in its order, and whether the paper's distance falls or rises against the row before."""
+MOVES = 0.5  # of how often z_T changes the class: a rival that moves less is no rival
+WORSE = 1.5  # times DDIM-50's distance: above, PD-8 is overturned (data/claims.yaml)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Denoisers that PD-8 is compared with: whose table of distances, and which network it is of."""
+
+    table: str
+    checkpoint: str
+
+
+RIVALS = {
+    "fashion_mnist": Rival("native-vp", "fashion-vp"),
+    "digits": Rival("scoreboard-digits", "digits"),
+    "cifar10": Rival("scoreboard-cifar10", "cifar10"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that is known of one data set.
+
+    Attributes
+    ----------
+    data : str
+    rows : mapping of str to mapping
+        By how the name of a checkpoint ends, such as "progddgan", in the order of Table 1.
+    baselines : mapping of str to mapping
+        Smoothness of what is no GAN: "pixels", and "DDIM, 50 steps" where there is a denoiser.
+    call : mapping or None
+        Seconds of one call of the rivals' denoiser.
+    """
+
+    data: str
+    rows: Mapping[str, Mapping[str, Any]]
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    call: Mapping[str, Any] | None = None
+
+    def title(self, end: str) -> str:
+        """What Table 1 calls a row, or what it is a control for."""
+        return TABLE_1[end][0] if end in TABLE_1 else f"T = {self.rows[end]['steps']}"
+
+
+def read(data: str, path: Path = results.FOLDER / "semantics.json") -> Measured:
+    """What there is of a data set; no rows before the tool has run.
+
+    Parameters
+    ----------
+    data : str
+        Name of a data set, as in "fashion_mnist".
+    path : Path
+
+    Raises
+    ------
+    DataError
+        If the table is damaged.
+
+    Notes
+    -----
+    Source: PD-7, PD-8.
+    """
+    if not path.exists():
+        return Measured(data, {})
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        rows = {row["checkpoint"].partition("-")[2]: row for row in table.get("rows", []) if row["data"] == data}
+        beside = {entry["called"]: entry for entry in table.get("baselines", []) if entry["data"] == data}
+        calls = [entry for entry in table.get("calls", []) if entry["data"] == data]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"data/results/{path.name} is damaged: restore it with git checkout.") from error
+    order = [*TABLE_1, *sorted(set(rows) - set(TABLE_1))]
+    return Measured(data, {end: rows[end] for end in order if end in rows}, beside, calls[0] if calls else None)
+
+
+def quality(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The distance that stands for a row: with the prior where it has one, else with what it is drawn from."""
+    distance = row["distance"]
+    return next(distance[kind] for kind in ("prior", "gaussian", "noise") if kind in distance)
+
+
+def table_1(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Table 1's rows as measured here: distance with interval, and how rough the latent space is.
+
+    Returns
+    -------
+    columns : list of str
+    lines : list of list of str
+
+    Notes
+    -----
+    Source: PD-8, Table 1.
+    """
+    columns = ["method", "vectors from", "FD", "roughness of the latent space", "images seen"]
+    lines = []
+    for end, row in found.rows.items():
+        way = row["ways"].get("z_T") or row["ways"]["z"]
+        for kind, distance in row["distance"].items():
+            lines.append([found.title(end), kind, _interval(distance), _rough(way), f"{row['trained_images']:,}"])
+    return columns, lines
+
+
+def verdict_table_1(found: Measured) -> str:
+    """Whether the parts act as in Table 1, each against the row before it.
+
+    Notes
+    -----
+    Source: PD-8, Table 1.
+    """
+    order = [BASE, *CLAIMED]
+    missing = [end for end in order if end not in found.rows]
+    if missing:
+        return f"The order of Table 1 cannot be judged yet, without {', '.join(missing)}."
+    said, right = [], []
+    for before, end in pairwise(order):
+        one, other = quality(found.rows[end]), quality(found.rows[before])
+        sign = _apart(one, other)
+        right.append(sign == CLAIMED[end])
+        words = {0: "not apart", CLAIMED[end]: "as in the paper", -CLAIMED[end]: "the other way"}[sign]
+        said.append(f"{found.title(end)}: {_number(other['value'])} → {_number(one['value'])}, {words}")
+    verdict = "holds" if all(right) else "does not hold"
+    return f"{'; '.join(said)}. That the parts act in this order **{verdict}** on {found.data}."
+
+
+def ways(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Every input of every row, and the baselines: how smooth interpolation is.
+
+    Notes
+    -----
+    Source: PD-7, Fig. 3.
+    """
+    columns = ["method", "interpolated", "roughness", "monotone", "classes that change"]
+    lines = [
+        [found.title(end), CALLED[kind], _rough(way), _number(way["monotone"]), f"{way['moved']:.0%}"]
+        for end, row in found.rows.items()
+        for kind, way in row["ways"].items()
+    ]
+    lines += [
+        [called, "–", _rough(way), _number(way["monotone"]), f"{way['moved']:.0%}"]
+        for called, way in found.baselines.items()
+    ]
+    return columns, lines
+
+
+def verdict_ways(found: Measured) -> str:
+    """Whether interpolation of z_T is smoother than of the baseline's z and of DDIM's x_T.
+
+    Notes
+    -----
+    Where nothing happens the way is smooth: a rival counts if it changes the class at least half as often as z_T.
+
+    Source: PD-7, section 5.2.
+    """
+    if FULL not in found.rows:
+        return f"PD-7 cannot be judged yet: {FULL} is not measured on {found.data}."
+    own = found.rows[FULL]["ways"]["z_T"]
+    rivals = {}
+    if BASE in found.rows:
+        rivals["the baseline's z"] = found.rows[BASE]["ways"]["z"]
+    if "DDIM, 50 steps" in found.baselines:
+        rivals["DDIM's x_T"] = found.baselines["DDIM, 50 steps"]
+    if not rivals:
+        return "PD-7 cannot be judged yet: neither the baseline nor DDIM is measured."
+    counted = {called: way for called, way in rivals.items() if way["moved"] >= MOVES * own["moved"]}
+    said = [
+        f"that of {called} {_rough(way)}{'' if called in counted else ' (it hardly changes the class)'}"
+        for called, way in rivals.items()
+    ]
+    smoother = all(own["high"] < way["low"] for way in counted.values())
+    pixels = found.baselines.get("pixels")
+    beside = f" Blended pixels have {_rough(pixels)}." if pixels else ""
+    return (
+        f"Roughness of z_T is {_rough(own)}, {' and '.join(said)}: that z_T alone is smooth "
+        f"**{'holds' if smoother else 'does not hold'}** on {found.data}.{beside}"
+    )
+
+
+def explained(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Share of the variance of features that each of the four inputs explains, by row.
+
+    Notes
+    -----
+    Source: PD-2, Fig. 5.
+    """
+    columns = ["method", *CALLED.values()]
+    lines = [
+        [found.title(end), *(_number(row["explained"][kind]) if kind in row["explained"] else "–" for kind in CALLED)]
+        for end, row in found.rows.items()
+    ]
+    return columns, lines
+
+
+def verdict_explained(found: Measured) -> str:
+    """Whether z_T explains most, of the four.
+
+    Notes
+    -----
+    Source: PD-2, section 5.4.
+    """
+    if FULL not in found.rows:
+        return f"PD-2 cannot be judged yet: {FULL} is not measured on {found.data}."
+    shares = found.rows[FULL]["explained"]
+    rest = {kind: share for kind, share in shares.items() if kind != "z_T"}
+    largest = max(rest, key=lambda kind: rest[kind])
+    holds = all(shares["z_T"] > shares[kind] for kind in ("x_T", "z"))
+    said = f"z_T explains {shares['z_T']:.0%} of the variance, the next of the four, {CALLED[largest]}, "
+    return (
+        f"{said}{rest[largest]:.0%}: that z_T decides what is shown **{'holds' if holds else 'does not hold'}** "
+        f"on {found.data}."
+    )
+
+
+def prior(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Calls, seconds per 100 images and distance of both ways to a semantic vector.
+
+    Notes
+    -----
+    Source: PD-6, section 5.1.
+    """
+    columns = [
+        "method",
+        "vectors from",
+        "calls of the prior",
+        "of the generator",
+        "s for 100 vectors",
+        "s for 100 images",
+        "FD",
+    ]
+    lines = []
+    for end, row in found.rows.items():
+        for kind, calls in (("gaussian", 0), ("prior", PRIOR_CALLS)):
+            if kind in row["distance"] and kind in row["seconds"]:
+                seconds = row["seconds"]
+                lines.append([
+                    found.title(end), kind, str(calls), str(row["steps"]), _number(seconds[kind]),
+                    _number(seconds["generator"]), _interval(row["distance"][kind]),
+                ])  # fmt: skip
+    return columns, lines
+
+
+def verdict_prior(found: Measured) -> str:
+    """Whether the prior's calls may be left out of a count.
+
+    Notes
+    -----
+    Source: PD-6, section 5.1 (Table 3 counts two calls).
+    """
+    row = found.rows.get(FULL)
+    if row is None or "prior" not in row["distance"]:
+        return f"PD-6 cannot be judged yet: {FULL} has no prior that was measured on {found.data}."
+    seconds, distance = row["seconds"], row["distance"]
+    slower = seconds["prior"] > seconds["generator"]
+    worse = _apart(distance["gaussian"], distance["prior"]) > 0
+    times = _number(seconds["prior"] / seconds["generator"])
+    verdict = "does not hold" if slower and worse else "holds"
+    return (
+        f"{PRIOR_CALLS} calls of the prior take {times} times as long as the {row['steps']} of the generator, and "
+        f"Gaussian vectors, which take none, are {'worse' if worse else 'not worse'} than the prior's: that its calls "
+        f"need not be counted **{verdict}** on {found.data}."
+    )
+
+
+def directions(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Every class as an attribute: how well it is found, and the class's probability before and after an edit.
+
+    Notes
+    -----
+    Source: PD-7, attribute manipulation.
+    """
+    row = found.rows.get(FULL, {})
+    lines = [
+        [str(entry["class"]), f"{entry['accuracy']:.0%}", _number(entry["before"]), _number(entry["after"])]
+        for entry in row.get("directions", [])
+    ]
+    return ["class", "accuracy of the linear classifier", "its probability before", "after the edit"], lines
+
+
+def moves(found: Measured, weights: str) -> dict[str, Tensor]:
+    """What an edit by 1 towards a class adds to z_T, (latent,), by the number of the class; none of other weights.
+
+    Parameters
+    ----------
+    found : Measured
+    weights : str
+        Hash of the weights of the full model that is there.
+
+    Notes
+    -----
+    Source: PD-7, BASE-DIFFAE.
+    """
+    row = found.rows.get(FULL, {})
+    if row.get("weights") != weights:
+        return {}
+    return {str(entry["class"]): torch.tensor(entry["moves"]) for entry in row["directions"] if "moves" in entry}
+
+
+def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Calls, seconds per 100 images and distance, beside a denoiser of the same data.
+
+    Notes
+    -----
+    Source: PD-8, Tables 2 and 3.
+    """
+    lines = []
+    for end in (BASE, "ddgan4", FULL):
+        if end in found.rows:
+            row = found.rows[end]
+            calls, seconds = _cost(row)
+            lines.append([found.title(end), calls, _number(seconds), _interval(quality(row))])
+    for entry, seconds in _rivals(found):
+        lines.append([entry.method, str(entry.nfe), _number(seconds), _interval(_span(entry))])
+    return ["method", "network calls", "s for 100 images", "FD"], lines
+
+
+def verdict_speed(found: Measured) -> str:
+    """Whether two steps are competitive with 50 of DDIM, and with DPM-Solver++ in the same time.
+
+    Notes
+    -----
+    Source: PD-8, section 5.3.
+    """
+    rivals = _rivals(found)
+    fifty = [(entry, seconds) for entry, seconds in rivals if entry.method == "DDIM" and entry.nfe == 50]
+    if FULL not in found.rows or not fifty:
+        return f"PD-8 cannot be judged yet: {FULL} or DDIM with 50 calls is not measured on {found.data}."
+    row, (ddim, slow) = found.rows[FULL], fifty[0]
+    own, taken = quality(row), _cost(row)[1]
+    ratio = own["value"] / ddim.value
+    as_fast = [e for e, seconds in rivals if e.method == "DPM-Solver++(2M)" and seconds <= taken]
+    beaten = [e for e in as_fast if _apart(_span(e), own) <= 0]
+    holds = ratio <= WORSE and not beaten
+    solver = f"DPM-Solver++ with {beaten[0].nfe} calls is as good in that time" if beaten else (
+        "DPM-Solver++ is not as good in that time" if as_fast else "DPM-Solver++ has no entry as fast"
+    )  # fmt: skip
+    return (
+        f"The distance is {_number(ratio)} times that of DDIM with 50 calls, at {_number(slow / taken)} times its "
+        f"speed, the prior's calls counted; {solver}: that two steps are competitive "
+        f"**{'holds' if holds else 'does not hold'}** on {found.data}."
+    )
+
+
+def _rivals(found: Measured) -> list[tuple[boards.Entry, float]]:
+    """Entries of the denoiser's table, with seconds for 100 images: calls times the seconds of one."""
+    if found.call is None or found.data not in RIVALS:
+        return []
+    try:
+        entries = boards.read(RIVALS[found.data].table, methods=("DDIM", "DPM-Solver++(2M)"))
+    except DataError:
+        return []
+    return [(entry, entry.calls * float(found.call["seconds"])) for entry in entries]
+
+
+def _cost(row: Mapping[str, Any]) -> tuple[str, float]:
+    """Calls in words and seconds for 100 images, with the prior's where the quality is the prior's."""
+    seconds, steps = row["seconds"], row["steps"]
+    if "prior" in row["distance"] and "prior" in seconds:
+        return f"{steps} + {PRIOR_CALLS} of the prior", seconds["generator"] + seconds["prior"]
+    return str(steps), seconds["generator"] + seconds.get("gaussian", 0.0)
+
+
+def _span(entry: boards.Entry) -> dict[str, float]:
+    return {"value": entry.value, "low": entry.low, "high": entry.high}
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    """-1 if `one` is smaller, 1 if it is larger, 0 if the interval of their difference holds 0."""
+    halves = [(entry["high"] - entry["low"]) / 2 for entry in (one, other)]
+    difference = one["value"] - other["value"]
+    return 0 if abs(difference) <= math.hypot(*halves) else int(math.copysign(1, difference))
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    return f"{_number(entry['value'])} ± {_number((entry['high'] - entry['low']) / 2)}"
+
+
+def _rough(way: Mapping[str, Any]) -> str:
+    return f"{way['roughness']:.2f} ({way['low']:.2f} to {way['high']:.2f})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "–"

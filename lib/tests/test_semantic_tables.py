@@ -1,0 +1,166 @@
+"""Chapter 10's tables and verdicts, from numbers made up so that the answer is known."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from fewsteps.errors import DataError
+from fewsteps.experiments import boards
+from fewsteps.experiments import semantic_tables as tables
+
+
+def near(value, half=0.1):
+    return {"value": value, "low": value - half, "high": value + half, "images": 1000, "seeds": 3}
+
+
+def way(roughness, half=0.1):
+    return {"roughness": roughness, "monotone": 0.9, "moved": 0.8, "count": 100, "low": roughness - half,
+            "high": roughness + half}  # fmt: skip
+
+
+DISTANCES = {"ddgan2": 7.0, "ddgan2-se": 5.0, "ddgan2-pixels": 6.0, "ddgan2-features": 5.5, "progddgan": 5.0}
+
+DIRECTION = {"class": 3, "accuracy": 0.9, "before": 0.01, "after": 0.7, "moves": [0.5, -1.0]}
+
+
+def row(end, **other):
+    semantic = end not in ("ddgan2", "ddgan4")
+    distance = {"gaussian": near(DISTANCES[end] + 1)} | {"prior": near(DISTANCES[end])} if semantic else {
+        "noise": near(DISTANCES[end])}  # fmt: skip
+    ways = {"z_T": way(1.2)} if semantic else {}
+    made = {
+        "data": "fashion_mnist", "checkpoint": f"fashion-{end}", "weights": "w", "prior": "p", "steps": 2,
+        "trained_images": 320000, "distance": distance, "ways": ways | {"z": way(1.9), "x_T": way(1.5)},
+        "explained": ({"z_T": 0.8} if semantic else {}) | {"z": 0.1, "x_T": 0.05, "posterior": 0.2},
+        "seconds": {"generator": 1.0} | ({"gaussian": 0.001, "prior": 0.4} if semantic else {}),
+        "directions": [DIRECTION] if semantic else [],
+    }  # fmt: skip
+    return made | other
+
+
+def table(tmp_path, **changed):
+    """A result with all five rows; `changed` replaces what is said of the full model."""
+    rows = [row(end) for end in DISTANCES]
+    rows[-1] |= changed
+    ddim = {"data": "fashion_mnist", "denoiser": "d", "called": "DDIM, 50 steps"} | way(1.6)
+    pixels = {"data": "fashion_mnist", "denoiser": "d", "called": "pixels"} | way(2.5)
+    calls = [{"data": "fashion_mnist", "checkpoint": "fashion-vp", "seconds": 0.5}]
+    other = row("progddgan", data="digits", checkpoint="digits-progddgan")
+    path = tmp_path / "semantics.json"
+    content = {"rows": [*reversed(rows), other], "baselines": [ddim, pixels], "calls": calls}
+    path.write_text(json.dumps(content))
+    return tables.read("fashion_mnist", path)
+
+
+def test_rows_come_in_the_order_of_table_1_and_of_one_data_set(tmp_path):
+    found = table(tmp_path)
+    assert list(found.rows) == list(DISTANCES) and set(found.baselines) == {"pixels", "DDIM, 50 steps"}
+    columns, lines = tables.table_1(found)
+    assert len(lines) == 1 + 2 * 4 and all(len(line) == len(columns) for line in lines)
+    assert lines[0] == ["Baseline", "noise", "7 ± 0.1", "1.90 (1.80 to 2.00)", "320,000"]
+    assert lines[-1][:3] == ["+ Progressive training pipeline (ours)", "prior", "5 ± 0.1"]
+
+
+def test_the_order_of_table_1(tmp_path):
+    """PD-8, Table 1: every part against the row before, with both intervals."""
+    assert "this order **holds** on fashion_mnist" in tables.verdict_table_1(table(tmp_path))
+    close = tables.verdict_table_1(table(tmp_path, distance={"prior": near(5.45)}))
+    assert "5.5 → 5.45, not apart" in close and "**does not hold**" in close
+    other = tables.verdict_table_1(table(tmp_path, distance={"prior": near(6.5)}))
+    assert "5.5 → 6.5, the other way" in other and "**does not hold**" in other
+
+
+def test_smoothness_is_judged_against_both_rivals(tmp_path):
+    """PD-7: overturned by the baseline's z or DDIM's x_T being as smooth."""
+    said = tables.verdict_ways(table(tmp_path))
+    assert "Roughness of z_T is 1.20 (1.10 to 1.30)" in said and "**holds**" in said and "2.50" in said
+    rough = {"z_T": way(1.45), "z": way(1.9), "x_T": way(1.5)}
+    assert "**does not hold**" in tables.verdict_ways(table(tmp_path, ways=rough))  # DDIM's interval is met
+    still = row("ddgan2")
+    still["ways"]["z"] |= {"moved": 0.02} | {"roughness": 1.0, "low": 1.0, "high": 1.0}
+    found = table(tmp_path)
+    said = tables.verdict_ways(tables.Measured(found.data, {**found.rows, "ddgan2": still}, found.baselines))
+    assert "1.00 (1.00 to 1.00) (it hardly changes the class)" in said and "**holds**" in said
+    columns, lines = tables.ways(table(tmp_path))
+    assert len(lines) == 2 + 4 * 3 + 2 and all(len(line) == len(columns) for line in lines)
+
+
+def test_what_explains_most(tmp_path):
+    """PD-2: z_T against x_T and z; the fourth input is told of."""
+    said = tables.verdict_explained(table(tmp_path))
+    assert "z_T explains 80%" in said and "noise of the posterior, 20%" in said and "**holds**" in said
+    less = {"z_T": 0.3, "z": 0.35, "x_T": 0.1, "posterior": 0.2}
+    assert "**does not hold**" in tables.verdict_explained(table(tmp_path, explained=less))
+    columns, lines = tables.explained(table(tmp_path))
+    assert lines[0] == ["Baseline", "–", "0.1", "0.05", "0.2"] and len(columns) == 5
+
+
+def test_whether_the_prior_may_be_left_out(tmp_path):
+    """PD-6: overturned by taking longer than the generator AND being worth it."""
+    assert "take 0.4 times as long" in tables.verdict_prior(table(tmp_path))
+    assert "**holds**" in tables.verdict_prior(table(tmp_path))
+    slow = {"generator": 1.0, "gaussian": 0.001, "prior": 3.0}
+    assert "**does not hold**" in tables.verdict_prior(table(tmp_path, seconds=slow))
+    even = {"gaussian": near(5.0), "prior": near(5.0)}
+    assert "**holds**" in tables.verdict_prior(table(tmp_path, seconds=slow, distance=even))
+    columns, lines = tables.prior(table(tmp_path))
+    assert [line[1:4] for line in lines[:2]] == [["gaussian", "0", "2"], ["prior", "20", "2"]]
+    assert all(len(line) == len(columns) for line in lines)
+
+
+def entries(ddim, solver):
+    def one(method, nfe, value):
+        return boards.Entry(method, nfe, nfe, value, value - 0.1, value + 0.1, 0.0, 3, 1000)
+
+    return [one("DDIM", 50, ddim), one("DPM-Solver++(2M)", 2, solver), one("DPM-Solver++(2M)", 20, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("ddim", "solver", "words"),
+    [
+        (4.0, 9.0, ("1.25 times that of DDIM", "17.9 times its speed", "not as good in that time", "**holds**")),
+        (3.0, 9.0, ("1.67 times", "**does not hold**")),
+        (4.0, 5.05, ("DPM-Solver++ with 2 calls is as good in that time", "**does not hold**")),
+    ],
+)
+def test_two_steps_against_fifty(tmp_path, monkeypatch, ddim, solver, words):
+    """PD-8: half as much again as DDIM-50 at most, and no solver as good in the same time; the prior counted."""
+    monkeypatch.setattr(boards, "read", lambda name, methods=None: entries(ddim, solver))
+    found = table(tmp_path)
+    said = tables.verdict_speed(found)
+    assert all(word in said for word in words), said
+    columns, lines = tables.speed(found)
+    assert ["+ Progressive training pipeline (ours)", "2 + 20 of the prior", "1.4", "5 ± 0.1"] in lines
+    assert ["DDIM", "50", "25", f"{ddim:g} ± 0.1"] in lines and all(len(line) == len(columns) for line in lines)
+
+
+def test_class_directions(tmp_path):
+    assert tables.directions(table(tmp_path))[1] == [["3", "90%", "0.01", "0.7"]]
+
+
+def test_directions_of_other_weights_are_none_of_a_network(tmp_path):
+    """PD-7: z_T of another encoder means something else."""
+    found = table(tmp_path)
+    assert {name: vector.tolist() for name, vector in tables.moves(found, "w").items()} == {"3": [0.5, -1.0]}
+    assert tables.moves(found, "v") == {} == tables.moves(tables.Measured("digits", {}), "w")
+
+
+def test_before_anything_is_measured(tmp_path):
+    found = tables.read("fashion_mnist", tmp_path / "none.json")
+    for pair in (tables.table_1, tables.ways, tables.explained, tables.prior, tables.directions, tables.speed):
+        assert pair(found)[1] == []
+    for verdict in (tables.verdict_table_1, tables.verdict_ways, tables.verdict_explained, tables.verdict_prior,
+                    tables.verdict_speed):  # fmt: skip
+        assert "yet" in verdict(found)
+
+
+def test_a_damaged_table_is_one_sentence(tmp_path):
+    path = tmp_path / "semantics.json"
+    for content in ("{", '{"rows": [1]}', json.dumps({"rows": [{"data": "digits"}]})):
+        path.write_text(content)
+        with pytest.raises(DataError, match=r"semantics\.json is damaged: restore it with git checkout"):
+            tables.read("digits", path)
+    assert copy.copy(tables.read("digits", tmp_path / "none.json")).rows == {}
