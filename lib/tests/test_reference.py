@@ -16,7 +16,8 @@ def test_every_room_that_users_import_has_its_page_in_the_contents():
     assert [section["file"] for section in api["sections"]] == [f"book/api/{room}" for room in reference.ROOMS]
     package = ROOT / "lib" / "fewsteps"
     rooms = {path.name.removesuffix(".py") for path in package.iterdir() if path.name[0] not in "_."} - {"py.typed"}
-    inner = {"book", "cli", "experiments", "export", "figures", "files", "memory", "resident", "results", "shapes"}
+    inner = {"allocator", "book", "cli", "experiments", "export", "figures", "files", "memory", "resident"}
+    inner |= {"results", "shapes"}
     assert rooms == set(reference.ROOMS) | inner
 
 

@@ -16,13 +16,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fewsteps"
 
 # Known to every room and knowing none: errors, writing files whole, the ranges of parameters, the checks of shapes,
 # constants on a device.
-GROUND = {"errors", "files", "memory", "parameters", "resident", "shapes"}
+GROUND = {"allocator", "errors", "files", "memory", "parameters", "resident", "shapes"}
 
 # Room -> every room it may import beyond the ground, all arrows followed to their end. `None`: anything.
 ROOMS: dict[str, set[str] | None] = {
     "__init__": set(),
     "errors": set(),
     "files": set(),
+    "allocator": set(),
     "memory": set(),
     "parameters": set(),
     "resident": set(),
