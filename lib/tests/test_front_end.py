@@ -250,6 +250,7 @@ def test_budgets_are_kept():
         "board_lab.js",
         "errata_lab.js",
         "slim_lab.js",
+        "pixel_lab.js",
     ],
 )
 def test_bundles_are_self_contained(entry, tmp_path):

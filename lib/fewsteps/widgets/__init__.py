@@ -9,6 +9,7 @@ from fewsteps.widgets.errata import ErrataLab
 from fewsteps.widgets.few_step import FewStepLab
 from fewsteps.widgets.filtering import BoardLab, PdsLab, TdasLab
 from fewsteps.widgets.labs import SnrLab, WienerLab
+from fewsteps.widgets.pixel import PixelLab
 from fewsteps.widgets.sampling import SamplingLab
 from fewsteps.widgets.slim import SlimLab
 from fewsteps.widgets.steps import StepsLab
@@ -19,6 +20,7 @@ __all__ = [
     "ErrataLab",
     "FewStepLab",
     "PdsLab",
+    "PixelLab",
     "SamplingLab",
     "SlimLab",
     "SnrLab",
