@@ -154,6 +154,8 @@ def test_the_page_walks_as_the_library_does(tmp_path, visit):
         wanted = float((lab.back()[0] - lab.image()).square().mean().sqrt())
         return float(root.get_attribute("data-pixel")), wanted
 
+    assert shown()[0] == pytest.approx(shown()[1], rel=1e-6) and shown()[0] > 1
+    moved("error", -6)
     assert shown()[0] < 1e-6 > shown()[1]
     assert "of 200" in page.locator(".fs-control output").first.text_content()
     changed(page.locator("input[data-name=T][data-value='50']").check)

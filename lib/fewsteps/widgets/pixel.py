@@ -50,8 +50,8 @@ class PixelLab(Pictures):
     gamma = traitlets.Float(20.0, min=1, max=40).tag(sync=True)
     T = traitlets.Enum((50, 100, 200), 200).tag(sync=True)
     form = traitlets.Enum(tuple(FORMS), "exact").tag(sync=True)
-    error = traitlets.Float(0.0, min=0, max=0.1).tag(sync=True)
-    seed = traitlets.Int(1, min=1, max=50).tag(sync=True)
+    error = traitlets.Float(0.001, min=0, max=0.1).tag(sync=True)
+    seed = traitlets.Int(7, min=1, max=50).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         digit = data.load("digits", "train", 8).images[DIGIT, 0].repeat_interleave(8, 0).repeat_interleave(8, 1)

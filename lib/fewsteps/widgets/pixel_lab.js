@@ -158,9 +158,11 @@ function render({ model, el }) {
       const [low, high] = greyScale(spread);
       const ratios = bars.map((b, v) => (Math.log10((LEVELS[v] ** 2 * b) / (1 - b)) - MAP[0]) / (MAP[1] - MAP[0]));
       const [first, second, third] = pictures.slice(3 * row, 3 * row + 3);
+      const shade = (data, p, v) => (data[4 * p] = data[4 * p + 1] = data[4 * p + 2] = 255 * v); // clamped by the array
       for (let p = 0; p < count; p++) {
-        const values = [(there[i * count + p] - low) / (high - low), (back[i * count + p] - low) / (high - low), ratios[which[p]]];
-        [first, second, third].forEach(({ data }, k) => data.fill(255 * values[k], 4 * p, 4 * p + 3));
+        shade(first.data, p, (there[i * count + p] - low) / (high - low));
+        shade(second.data, p, (back[i * count + p] - low) / (high - low));
+        shade(third.data, p, ratios[which[p]]);
       }
       first.flush(`${name}, there: x_i at step ${i}, noise level ${spread.toFixed(2)}`);
       second.flush(`${name}, back: away by ${readable(apart[i])}`);
