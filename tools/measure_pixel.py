@@ -5,7 +5,9 @@
 DATA is mnist, fashion or cifar10; default all whose networks are among the checkpoints. Laws of x_T are fitted to
 training images and stored in ``data/statistics``; scores of the gates go on the cards. What was measured of the same
 weights stands, so that a run that was stopped goes on, and two data sets may be measured one after the other. The
-result holds no image.
+samplers of Tables 1 and 2 run on the data set's own network, once for all T. The result holds no image.
+
+With ``--folder`` the networks are taken from there, where laws go as well; with ``--out`` the result goes elsewhere.
 
     python tools/measure_pixel.py --memory 50 100 200
 
@@ -21,13 +23,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from fewsteps import checkpoints, trained
 from fewsteps.errors import DataError
-from fewsteps.experiments import gates, pixel_aware, starts
+from fewsteps.experiments import gates, pixel_aware, references, starts
 from fewsteps.experiments import pixel_measures as measures
 from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.files import write_atomic
@@ -53,10 +56,11 @@ RIVALS = {
 class Table:
     """Rows by what they are, kept on disk after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.rows: list[dict[str, Any]] = []
-        if RESULT.exists():
-            self.rows = json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
+        if path.exists():
+            self.rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
 
     def has(self, **key: Any) -> bool:
         """Whether there is a row with all of these."""
@@ -66,12 +70,14 @@ class Table:
         """Take out the rows with all of these."""
         self.rows = [row for row in self.rows if not all(row.get(name) == value for name, value in key.items())]
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Another row, on the disk at once."""
-        self.rows.append(_rounded(row))
-        lines = ",\n".join(json.dumps(one) for one in self.rows)
-        write_atomic(RESULT, f'{{"made_by": "python tools/measure_pixel.py", "rows": [\n{lines}\n]}}\n')
-        print({key: value for key, value in _rounded(row).items() if not isinstance(value, (list, dict))}, flush=True)
+    def add(self, *rows: dict[str, Any]) -> None:
+        """Further rows, on the disk at once and together: of what belongs together a stop leaves all or nothing."""
+        added = [_rounded(row) for row in rows]
+        lines = ",\n".join(json.dumps(one) for one in (*self.rows, *added))
+        write_atomic(self.path, f'{{"made_by": "python tools/measure_pixel.py", "rows": [\n{lines}\n]}}\n')
+        self.rows += added
+        for row in added:
+            print({key: value for key, value in row.items() if not isinstance(value, (list, dict))}, flush=True)
 
 
 def _rounded(value: Any) -> Any:
@@ -83,17 +89,19 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def measure(data_name: str, suffix: str, table: Table, count: int, seeds: int) -> None:
+def measure(
+    data_name: str, suffix: str, table: Table, count: int, seeds: int, folder: Path = checkpoints.FOLDER
+) -> None:
     """All of one data set."""
-    there = pixel_aware.there(data_name, suffix)
+    there = pixel_aware.there(data_name, suffix, folder)
     if missing := [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in there]:
         raise DataError(f"{', '.join(missing)} are not among the checkpoints: fewsteps train makes them.")
-    parallel, single = (pixel_aware.load(there[end]) for end in ("parallel", "single"))
+    parallel, single = (pixel_aware.load(there[end], folder) for end in ("parallel", "single"))
     ends = ("scale", "scale-log", "direct")
-    estimators = {end: pixel_aware.Estimator(trained.load(there[end])) for end in ends}
+    estimators = {end: pixel_aware.Estimator(trained.load(there[end], folder)) for end in ends}
     source = parallel.model.card["data"]
     known, unseen = measures.pixels_of(source["name"], source["size"])
-    sums = {end: checkpoints.card(name)["weights"]["sha256"][:16] for end, name in there.items()}
+    sums = {end: checkpoints.card(name, folder)["weights"]["sha256"][:16] for end, name in there.items()}
     about: dict[str, Any] = {"data": data_name, "suffix": suffix, "T": parallel.steps, "gamma": parallel.gamma}
     stale = [r for r in table.rows if {**r, **about} == r and r.get("weights") not in (None, sums)]
     table.rows = [row for row in table.rows if row not in stale]
@@ -101,52 +109,85 @@ def measure(data_name: str, suffix: str, table: Table, count: int, seeds: int) -
 
     for name in there.values():
         if not table.has(kind="network", checkpoint=name, **about):
-            table.add({"kind": "network", **about, **pixel_aware.described(trained.load(name))})
+            table.add({"kind": "network", **about, **pixel_aware.described(trained.load(name, folder))})
     places = sorted({1, *(max(1, round(parallel.steps * share)) for share in (0.25, 0.5, 0.75)), parallel.steps})
     if not table.has(kind="scale", **about):
         rows = measures.scale_scores(estimators, known, unseen[:SCORED], places)
         for end in ends:
             mean = sum(row["ssim_scale"] for row in rows if row["who"] == end) / len(places)
-            checkpoints.record(there[end], checkpoints.FOLDER, {"pixel": {"ssim_scale": mean}})
-        for row in rows:
-            table.add({"kind": "scale", **about, **row})
+            checkpoints.record(there[end], folder, {"pixel": {"ssim_scale": mean}})
+        table.add(*({"kind": "scale", **about, **row} for row in rows))
     for i in (parallel.steps, parallel.steps // 2):
         if not table.has(kind="noise", i=i, **about):
             found = measures.noise_errors(parallel, single, known, unseen[:TRAJECTORIES], i)
             ratios = {who: measures.noise_ratio(found, who) for who in ("network", "single")}
             if i == parallel.steps:
                 for end, who in (("parallel", "network"), ("single", "single")):
-                    record = {"pixel": {"noise_ratio": ratios[who]}}
-                    checkpoints.record(there[end], checkpoints.FOLDER, record)
+                    checkpoints.record(there[end], folder, {"pixel": {"noise_ratio": ratios[who]}})
             table.add({"kind": "noise", "i": i, **about, "errors": found, "ratios": ratios})
     if not table.has(kind="algorithm", **about):
-        for row in measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES):
-            table.add({"kind": "algorithm", **about, **row})
+        rows = measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES)
+        table.add(*({"kind": "algorithm", **about, **row} for row in rows))
 
-    estimator = parallel.estimator
-    sha256 = estimator.model.card["weights"]["sha256"]
-    try:
-        laws = starts.read(estimator.model.name, sha256)
-    except DataError:
-        laws = measures.laws(estimator, known)
-        starts.save(estimator.model.name, {"weights": sha256, "data": source["name"], "images": len(known)}, laws)
-        laws = starts.read(estimator.model.name, sha256)
+    forms(parallel, single, table, about, count, seeds, folder)
+    rival_rows(data_name, table, count, seeds, source)
+
+
+def forms(
+    parallel: pixel_aware.Reverse,
+    single: pixel_aware.Reverse,
+    table: Table,
+    about: dict[str, Any],
+    count: int,
+    seeds: int,
+    folder: Path,
+) -> None:
+    """Images of every form from every start."""
+    wanted = [
+        (form, {"kind": "images", "form": name, "start": start, "seed": seed, "images": count})
+        for name, form in pixel_aware.FORMS.items()
+        if form.predictions <= parallel.steps
+        for start in starts.STARTS
+        for seed in range(seeds)
+    ]
+    left = [(form, key) for form, key in wanted if not table.has(**key, **about)]
+    if not left:
+        return  # before the laws and the errors are worked out, which no row needs
+    source = parallel.model.card["data"]
+    known, _ = measures.pixels_of(source["name"], source["size"])
+    laws = laws_of(parallel.estimator, known, folder)
     parallel = measures.calibrate(parallel, known)
-    for form_name, form in pixel_aware.FORMS.items():
-        if form.predictions > parallel.steps:
-            continue
+    for form, key in left:
         reverse = single if form.single else parallel
-        for start in starts.STARTS:
-            for seed in range(seeds):
-                key = {"kind": "images", "form": form_name, "start": start, "seed": seed, "images": count}
-                if not table.has(**key, **about):
-                    table.add({**key, **about, **of_form(form, reverse, start, laws, count, seed, source)})
+        found = of_form(form, reverse, key["start"], laws, count, key["seed"], source)
+        table.add({**key, **about, **found})
+
+
+def laws_of(estimator: pixel_aware.Estimator, known: torch.Tensor, folder: Path) -> dict[str, starts.Law]:
+    """The laws of x_T that are stored for an estimator, fitted if there are none for its weights."""
+    home = references.FOLDER if folder == checkpoints.FOLDER else folder
+    name, sha256 = estimator.model.name, estimator.model.card["weights"]["sha256"]
+    try:
+        return starts.read(name, sha256, home)
+    except DataError:
+        about = {"weights": sha256, "data": estimator.model.card["data"]["name"], "images": len(known)}
+        starts.save(name, about, measures.laws(estimator, known), home)
+        return starts.read(name, sha256, home)  # as they will be read the next time, in half precision
+
+
+def rival_rows(data_name: str, table: Table, count: int, seeds: int, source: dict[str, Any]) -> None:
+    """Images of the samplers of Tables 1 and 2, which know nothing of T and of PixelAware's weights."""
+    weights = checkpoints.card(data_name)["weights"]["sha256"][:16]
+    table.rows = [
+        row for row in table.rows if (row["kind"], row.get("data")) != ("rival", data_name) or row["weights"] == weights
+    ]
     for label, plan in rivals(data_name, count, seeds):
-        key = {"kind": "rival", "label": label, "seed": plan.seed, "images": count}
-        if not table.has(**key, **about):
+        key = {"kind": "rival", "data": data_name, "weights": weights, "label": label, "seed": plan.seed}
+        if not table.has(**key, images=count):
             drawn, taken = measures.seconds(lambda plan=plan: sample(plan), count)
             found = measures.distance(drawn.images, source)
-            table.add({**key, **about, "nfe": drawn.nfe, "seconds": taken, "threads": torch.get_num_threads(), **found})
+            cost = {"nfe": drawn.nfe, "seconds": taken, "threads": torch.get_num_threads()}
+            table.add({**key, "images": count, **cost, **found})
 
 
 def of_form(
@@ -208,13 +249,15 @@ def main(given: list[str]) -> int:
     parser.add_argument("--suffix", default="", help="of the networks' names: -100 or -200")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER, metavar="DIR", help="of the networks")
+    parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="of the result")
     parser.add_argument("--memory", type=int, nargs="*", metavar="T")
     parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
     if chosen.one:
         memory(*chosen.one)
         return 0
-    table = Table()
+    table = Table(chosen.out)
     if chosen.memory is not None:
         table.clear(kind="memory")
         for steps in chosen.memory or (50, 100, 200):
@@ -224,9 +267,9 @@ def main(given: list[str]) -> int:
                 table.add({"kind": "memory", "batch": 64, **json.loads(said)})
         return 0
     torch.set_grad_enabled(False)
-    wanted = chosen.data or [name for name in ("mnist", "fashion", "cifar10") if len(pixel_aware.there(name)) == 5]
-    for name in wanted:
-        measure(name, chosen.suffix, table, chosen.count, chosen.seeds)
+    every = ("mnist", "fashion", "cifar10")
+    for name in chosen.data or [n for n in every if len(pixel_aware.there(n, chosen.suffix, chosen.folder)) == 5]:
+        measure(name, chosen.suffix, table, chosen.count, chosen.seeds, chosen.folder)
     return 0
 
 

@@ -251,6 +251,7 @@ def test_budgets_are_kept():
         "errata_lab.js",
         "slim_lab.js",
         "semantic_lab.js",
+        "pixel_lab.js",
     ],
 )
 def test_bundles_are_self_contained(entry, tmp_path):

@@ -25,6 +25,7 @@ LABORATORIES = {
     "notebooks/05_tdas.html": "tdas",
     "notebooks/06_pds.html": "pds",
     "notebooks/07_best_filter.html": "board",
+    "notebooks/09_pixel_aware.html": "pixel",
     "notebooks/13_gallery.html": "steps",
 }
 KINDS = {
@@ -37,6 +38,7 @@ KINDS = {
     "tdas": widgets.TdasLab,
     "pds": widgets.PdsLab,
     "board": widgets.BoardLab,
+    "pixel": widgets.PixelLab,
     "steps": widgets.StepsLab,
 }
 # The choice whose every option is tried at both ends of every slider, because it changes what is computed.
@@ -50,6 +52,7 @@ DECISIVE = {
     "tdas": "sampler",
     "pds": "sampler",
     "board": "spectrum",
+    "pixel": "form",
     "steps": "network",
 }
 MEDIAN_MS, FIRST_DRAW_S = 50, 4

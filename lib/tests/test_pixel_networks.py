@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from skimage.metrics import structural_similarity
+from torch.nn import functional as F
 
 from fewsteps import checkpoints, samplers, schedules, trained
 from fewsteps.data import load
@@ -118,15 +119,16 @@ class TestScaleVAE:
 class TestParallel:
     """PX-6: T sub-networks in one pass."""
 
-    def test_each_is_the_network_that_it_would_be_alone(self):
-        """PX-6, Eq. 14: grouped convolutions are T small networks, computed one by one here."""
-        network = made(PARALLEL, heads=3, channels=2, masked=False)
+    @pytest.mark.parametrize("attending", [False, True])
+    def test_each_is_the_network_that_it_would_be_alone(self, attending):
+        """PX-6, Eq. 14: grouped convolutions are T small networks, computed one by one here; attention too."""
+        network = made(PARALLEL, heads=3, channels=2, masked=False, attending=attending)
         x, scale = normal(2, 2, 8, 8, dtype=torch.float32), drawn(2, 2, 8, 8, dtype=torch.float32)
         times = torch.tensor([0.4, 1.0])
         together = network(x, times, scale)
         assert together.shape == (2, 6, 8, 8)
         for j in (0, 2):
-            alone = made(PARALLEL, heads=1, channels=2, masked=False)
+            alone = made(PARALLEL, heads=1, channels=2, masked=False, attending=attending)
             weights = network.state_dict()
             alone.load_state_dict({k: w[j : j + 1] if k.startswith("each.") else w for k, w in weights.items()})
             torch.testing.assert_close(alone(x, times, scale), together[:, 2 * j : 2 * j + 2], rtol=1e-4, atol=1e-5)
@@ -149,10 +151,43 @@ class TestParallel:
             assert torch.equal(open_ > 0.5, torch.arange(1, steps + 1) <= i[:, None])
             assert not open_[0, 1:].any()
 
-    def test_a_sub_network_is_trained_by_its_own_loss_alone(self):
+    def test_attention_looks_at_every_position_of_its_own_sub_network(self):
+        """PX-6, Appendix C: by a plain softmax; one pixel is felt everywhere, a neighbour's parameters nowhere; and at
+        first it is silent."""
+        each = stirred(build({**PARALLEL, "heads": 2, "attending": True})).each
+        h, folded = normal(1, each.enter.shape[2] - 1, 4, 4, dtype=torch.float32), torch.zeros(1, 1, 4, 4)
+        said = each(h, folded, None)
+        residual = F.conv2d(torch.cat((h, folded), 1), each.enter.flatten(0, 1))
+        with torch.no_grad():
+            for k in range(2):
+                inside = F.silu(F.group_norm(residual, 2, each.gain[k].flatten(), each.shift[k].flatten()))
+                residual = residual + F.conv2d(inside, each.residual[k].flatten(0, 1), padding=1, groups=2)
+                normed = F.group_norm(residual, 2, each.level[k].flatten())
+                added = []
+                for j in range(2):
+                    own = normed[0, 4 * j : 4 * j + 4].flatten(1)
+                    query, key, value = (each.ask[k][j, 4 * m : 4 * m + 4, :, 0, 0] @ own for m in range(3))
+                    attended = value @ (query.mT @ key / 2).softmax(1).mT
+                    added.append((each.tell[k][j, :, :, 0, 0] @ attended).unflatten(1, (4, 4)))
+                residual = residual + torch.cat(added)
+        end = F.silu(F.group_norm(residual, 2, each.gain[2].flatten(), each.shift[2].flatten()))
+        wanted = F.conv2d(end, each.leave.flatten(0, 1), each.bias.flatten(), groups=2)
+        torch.testing.assert_close(said, wanted, rtol=1e-4, atol=1e-5)
+        with torch.no_grad():
+            each.ask[0][1].mul_(3)
+        other = each(h, folded, None)
+        assert torch.equal(other[:, 0], said[:, 0]) and (other[:, 1] - said[:, 1]).abs().max() > 1e-4
+        plain, attending = (build({**PARALLEL, "heads": 2, "attending": flag}) for flag in (False, True))
+        assert not any("ask" in name for name in plain.state_dict())
+        attending.load_state_dict(plain.state_dict(), strict=False)
+        x, times = normal(1, 1, 8, 8, dtype=torch.float32), torch.ones(1)
+        torch.testing.assert_close(plain(x, times, x), attending(x, times, x))
+
+    @pytest.mark.parametrize("attending", [False, True])
+    def test_a_sub_network_is_trained_by_its_own_loss_alone(self, attending):
         """PX-6, Eq. 15: the gradient of loss j is zero in the parameters of every G_k but G_j, and not in the
         backbone."""
-        network = made(PARALLEL, heads=T)
+        network = made(PARALLEL, heads=T, attending=attending)
         objective = ParallelNoise(GAMMA, T, constant(torch.tensor(0.4)))
         generator = torch.Generator().manual_seed(0)
         posed = noised(image(4, 1, 8, 8).float(), GAMMA, T, generator)
@@ -463,6 +498,44 @@ class TestWays:
         )[0]
         assert float((back - x0).min()) > 5 * float(torch.as_tensor(error).max())
 
+    def test_asking_again_under_one_schedule_for_all_pixels_arrives(self):
+        """PX-8: true noises give the image back at every state, the law's own and those of one common SNR per step.
+
+        The noise added is the same at every pixel of an image, other from image to image, and none of it is in the
+        signal: what a pixel's noise level tells of it under schedules of their own, it does not tell here.
+        """
+        x0, steps = image(3, 1, 4, 4), 40
+        path = samplers.forward_path(x0, GAMMA, steps, samplers.white_noise(1, dtype=torch.float64))
+        times = torch.tensor([1.0, 0.3, 0.05, 0.0], dtype=torch.float64)
+        held, by = [], None
+
+        def predict(x, t):
+            """By Eq. 9 read with the common brightness, from the noise that the state holds."""
+            nonlocal by
+            i = round(t * steps)
+            z = (x - schedules.PixelAware(by, GAMMA).alpha(t) * x0) / schedules.PixelAware(by, GAMMA).sigma(t)
+            held.append(z)
+            noises = torch.stack([noise_share(-GAMMA * by / steps, i, j, "marginal") * z for j in range(1, i + 1)])
+            common = by if len(held) > 1 else None
+            found = samplers.estimates(x, image_scale(x0, GAMMA), noises, GAMMA, steps=steps, common=common)
+            torch.testing.assert_close(found, x0.expand_as(found), rtol=1e-8, atol=1e-8)
+            by = samplers.brightness(x0)
+            return found[1:].mean(0)
+
+        for eta in (0.0, 0.5, 1.0):
+            held.clear()
+            by, white = x0, samplers.white_noise(2, dtype=torch.float64)
+            given = {"gamma": GAMMA, "noise": white, "eta": eta, "common": True}
+            way = list(samplers.renoised(predict, path.states[-1], times, **given))
+            torch.testing.assert_close(way[-1].x, x0, rtol=1e-9, atol=1e-9)
+            bar = (-GAMMA * 0.3 * x0.mean((1, 2, 3), keepdim=True)).exp()
+            torch.testing.assert_close(held[1], (way[0].x - bar.sqrt() * x0) / (1 - bar).sqrt())
+            wanted = {0.0: path.marginals[-1], 1.0: samplers.white_noise(2, dtype=torch.float64)(tuple(x0.shape))}
+            if eta in wanted:  # the first noise, kept all the way, or new noise
+                torch.testing.assert_close(held[1], wanted[eta])
+            if not eta:
+                torch.testing.assert_close(held[2], path.marginals[-1])
+
     def test_the_scale_alone_gives_the_image_back(self):
         """PX-5, Eq. 7: x_delta is an invertible map of the image."""
         x0 = image(2, 1, 3, 3)
@@ -615,7 +688,8 @@ class TestTogether:
         """PX-8: estimates keep their order where a brightness never came up."""
         parallel = pixel_aware.load("digits-parallel", shipped)
         known = load("digits", "train", 8).images[:60]
-        table = pixel_measures.calibrate(parallel, known, [T]).variances[T]
+        measured = pixel_measures.calibrate(parallel, known, [T])
+        table = measured.variances[T]
         chosen = torch.randperm(60, generator=torch.Generator().manual_seed(1))
         x0 = known[chosen].clamp(PIXEL_MIN, 1)
         x = pixel_measures.states(x0, GAMMA, 1.0, pixel_measures.CALIBRATION_SEED)
@@ -627,6 +701,17 @@ class TestTogether:
         for k in range(pixel_aware.BINS):
             wanted = [e.mean() if k in never else e[place == k].mean() for e in errors]
             torch.testing.assert_close(table[:, k], torch.stack(wanted), rtol=1e-4, atol=1e-9)
+        x = pixel_measures.states(x0, GAMMA, 1.0, pixel_measures.CALIBRATION_SEED, samplers.brightness(x0))
+        z = (x - (-GAMMA * x0.mean((1, 2, 3), keepdim=True) / 2).exp() * x0).flatten(1).std(1)
+        torch.testing.assert_close(z, (1 - (-GAMMA * x0.mean((1, 2, 3))).exp()).sqrt(), rtol=0.35, atol=0)
+        scale, noises = parallel.noises(x, T)
+        by = samplers.scale_image(scale, GAMMA)
+        place = (by * pixel_aware.BINS).long().clamp_max(pixel_aware.BINS - 1)
+        k = int(place.flatten().mode().values)
+        rate = -GAMMA * x0.mean((1, 2, 3), keepdim=True) / T
+        last = (x - (1 - (T * rate).exp()).sqrt() * noises[-1]) / (T * rate / 2).exp()
+        error = (last - x0).double().square()[place == k].mean()
+        torch.testing.assert_close(measured.common[T][-1, k], error, rtol=1e-3, atol=1e-9)
 
     def test_errors_by_step_are_those_of_a_plain_loop(self, shipped):
         """PX-6: network, regression, single head and oracle, on trajectories of test images."""
@@ -713,8 +798,9 @@ class TestTogether:
             parallel.check(5.0, T)
         with pytest.raises(ParameterError, match="i must be an integer from 1 to 6, not 7"):
             parallel.noises(x, 7)
-        with pytest.raises(ParameterError, match="i must be a step at which errors are known, none, not 6"):
-            parallel.image(x, 1.0)
+        for common in (None, torch.full((1, 1, 1, 1), 0.5)):
+            with pytest.raises(ParameterError, match="i must be a step at which errors are known, none, not 6"):
+                parallel.image(x, 1.0, common)
         with pytest.raises(CheckpointError, match="digits-scale estimates scales at gamma 4 and T 6, not at 5 and 50"):
             Scales("digits-scale", 5.0, 50, shipped)
         with pytest.raises(CheckpointError, match="the parallel network needs a scale estimator, and digits is a unet"):

@@ -97,11 +97,14 @@ class Reverse:
     estimator : Estimator
     variances : dict of int to Tensor, shape (1 + i, BINS)
         What :func:`fewsteps.experiments.pixel_measures.calibrate` found at those steps.
+    common : dict of int to Tensor, shape (1 + i, BINS)
+        The same for states under one schedule for all pixels.
     """
 
     model: Trained
     estimator: Estimator
     variances: dict[int, Tensor] = field(default_factory=dict)
+    common: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.model.predicts != "parallel":
@@ -174,8 +177,33 @@ class Reverse:
             return scale, samplers.noises_of(x, said.clamp(PIXEL_MIN, 1), self.gamma, i, self.steps)
         return scale, samplers.split_maps(said, self.steps, x.shape[1])[:i]
 
-    def image(self, x: Tensor, t: float) -> Tensor:
+    def found(self, x: Tensor, i: int, common: Tensor | None = None) -> Tensor:
+        """The image by the scale and by every noise alone, (1 + i, B, C, H, W), as `estimates` says.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+            States of step i.
+        i : int
+        common : Tensor, shape (B, 1, 1, 1), optional
+            Brightness of the one schedule by which they were made; default: every pixel has its own.
+
+        Notes
+        -----
+        Source: PX-8.
+        """
+        scale, noises = self.noises(x, i)
+        return samplers.estimates(x, scale, noises, self.gamma, steps=self.steps, reading=self.reading, common=common)
+
+    def image(self, x: Tensor, t: float, common: Tensor | None = None) -> Tensor:
         """The image of states at a time i / T: what the single head says, or all estimates combined.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, H, W)
+        t : float
+        common : Tensor, optional
+            As for :meth:`found`.
 
         Raises
         ------
@@ -189,12 +217,12 @@ class Reverse:
         i = round(t * self.steps)
         if self.reading == "image":
             return self.maps(x, i)[1].clamp(PIXEL_MIN, 1)
-        if i not in self.variances:
-            known = ", ".join(map(str, sorted(self.variances))) or "none"
+        variances = self.variances if common is None else self.common
+        if i not in variances:
+            known = ", ".join(map(str, sorted(variances))) or "none"
             raise ParameterError(f"i must be a step at which errors are known, {known}, not {i}: calibrate measures.")
-        scale, noises = self.noises(x, i)
-        found = samplers.estimates(x, scale, noises, self.gamma, steps=self.steps, reading=self.reading)
-        return samplers.combined(found, binned(found[0], shared(self.variances[i])))
+        found = self.found(x, i, common)
+        return samplers.combined(found, binned(found[0], shared(variances[i])))
 
 
 def shared(table: Tensor) -> Tensor:
@@ -305,6 +333,9 @@ class Form:
         How many times the network is asked; 0 for the scale alone.
     eta : float
         As for :func:`fewsteps.samplers.renoised`.
+    common : bool
+        Whether the new noise is that of one schedule for all pixels of an image, at its mean brightness, and not of
+        every pixel's own: it does not show the network its last answer.
     """
 
     label: str
@@ -313,6 +344,7 @@ class Form:
     fresh: bool = False
     predictions: int = 1
     eta: float = 1.0
+    common: bool = False
 
     @property
     def nfe(self) -> int:
@@ -342,14 +374,23 @@ class Form:
         if self.factor:
             scale, noises = reverse.noises(x)
             return samplers.reverse_path(x, scale, noises, factor=self.factor, noise=noise if self.fresh else None)[0]
+        made: Tensor | None = None  # brightness of the schedule that the state has, where all pixels share it
+
+        def image(x: Tensor, t: float) -> Tensor:
+            nonlocal made
+            said = reverse.image(x, t, made)
+            made = samplers.brightness(said) if self.common else None
+            return said
+
         way = samplers.renoised(
-            reverse.image,
+            image,
             x,
             grid(self.predictions, reverse.steps),
             gamma=reverse.gamma,
             noise=noise,
             eta=self.eta,
             calls=2,
+            common=self.common,
         )
         return samplers.last(way)
 
@@ -363,12 +404,24 @@ FORMS: dict[str, Form] = {
     "ddim": Form("one noise for all steps, DDIM's factor", factor="ddim"),
     "combined": Form("all noises and the scale, weighted by their errors"),
     **{f"combined x{n}": Form(f"the same, {n} predictions with new noise between them", predictions=n) for n in (2, 4)},
+    "combined x4, common": Form(
+        "the same, 4 predictions, new noise by one schedule for all pixels", predictions=4, common=True
+    ),
     "single": Form("one head that says the image", single=True),
     **{
         f"single x{n}": Form(f"one head, {n} predictions with new noise between them", single=True, predictions=n)
         for n in (2, 4, 10, 25)
     },
     "single x10, kept": Form("one head, 10 predictions, the noise kept", single=True, predictions=10, eta=0.0),
+    **{
+        f"single x{n}, common": Form(
+            f"one head, {n} predictions, new noise by one schedule for all pixels",
+            single=True,
+            predictions=n,
+            common=True,
+        )
+        for n in (4, 10)
+    },
 }
 
 

@@ -39,10 +39,11 @@ def similarity(first: Tensor, second: Tensor) -> float:
     return float(sum(said) / len(said))
 
 
-def states(x0: Tensor, gamma: float, t: float, seed: int = 0) -> Tensor:
-    """Images put under PixelAware's noise, by one draw."""
+def states(x0: Tensor, gamma: float, t: float, seed: int = 0, common: Tensor | None = None) -> Tensor:
+    """Images put under PixelAware's noise, by one draw; by one schedule for all pixels, of that brightness."""
     x0 = x0.clamp(PIXEL_MIN, 1)
-    return diffuse(PixelAware(x0, gamma), x0, t, samplers.white_noise(seed, dtype=x0.dtype)(tuple(x0.shape)))
+    schedule = PixelAware(x0 if common is None else common, gamma)
+    return diffuse(schedule, x0, t, samplers.white_noise(seed, dtype=x0.dtype)(tuple(x0.shape)))
 
 
 def scale_scores(
@@ -196,28 +197,35 @@ def calibrate(reverse: Reverse, known: Tensor, at: Sequence[int] = ()) -> Revers
 
     Source: PX-8.
     """
-    places = set(at) or {
-        i for form in pixel_aware.FORMS.values() if not form.single and 0 < form.predictions <= reverse.steps
-        for i in form.times(reverse.steps)
-    }  # fmt: skip
+    mixed = [f for f in pixel_aware.FORMS.values() if not f.single and 0 < f.predictions <= reverse.steps]
+    places = set(at) or {i for form in mixed for i in form.times(reverse.steps)}
+    # The first state of a form has every pixel's own schedule, whatever those after it have.
+    again = set(at) or {i for form in mixed if form.common for i in form.times(reverse.steps)[1:]}
     chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(1))[:CALIBRATION]
     x0 = known[chosen].clamp(PIXEL_MIN, 1)
-    tables = {}
-    for i in sorted(places):
-        sums, counts = torch.zeros(1 + i, BINS, dtype=torch.float64), torch.zeros(BINS, dtype=torch.float64)
-        x = states(x0, reverse.gamma, i / reverse.steps, CALIBRATION_SEED)
-        for some, clean in zip(x.split(BATCH), x0.split(BATCH), strict=True):
-            scale, noises = reverse.noises(some, i)
-            found = samplers.estimates(some, scale, noises, reverse.gamma, steps=reverse.steps, reading=reverse.reading)
-            place = (found[0] * BINS).long().clamp(0, BINS - 1).flatten()
-            errors = (found - clean).square().flatten(1).double().clamp_max(1e12)
-            inside = torch.nn.functional.one_hot(place, BINS).double()
-            sums += errors @ inside
-            counts += inside.sum(0)
-        # For a brightness that never came up, what an estimate's errors are over all of them.
-        table = torch.where(counts > 0, sums / counts.clamp_min(1), sums.sum(1, keepdim=True) / counts.sum())
-        tables[i] = table.clamp_min(1e-12)
-    return replace(reverse, variances=tables)
+    return replace(
+        reverse,
+        variances={i: _errors_by_brightness(reverse, x0, i, common=False) for i in sorted(places)},
+        common={i: _errors_by_brightness(reverse, x0, i, common=True) for i in sorted(again)},
+    )
+
+
+def _errors_by_brightness(reverse: Reverse, x0: Tensor, i: int, *, common: bool) -> Tensor:
+    """Mean squared errors of all estimates of the image at one step, (1 + i, BINS)."""
+    sums, counts = torch.zeros(1 + i, BINS, dtype=torch.float64), torch.zeros(BINS, dtype=torch.float64)
+    shared = samplers.brightness(x0) if common else None
+    x = states(x0, reverse.gamma, i / reverse.steps, CALIBRATION_SEED, shared)
+    parts = [None] * len(x0) if shared is None else shared.split(BATCH)
+    for some, clean, by in zip(x.split(BATCH), x0.split(BATCH), parts, strict=False):
+        found = reverse.found(some, i, by)
+        place = (found[0] * BINS).long().clamp(0, BINS - 1).flatten()
+        errors = (found - clean).square().flatten(1).double().clamp_max(1e12)
+        inside = torch.nn.functional.one_hot(place, BINS).double()
+        sums += errors @ inside
+        counts += inside.sum(0)
+    # For a brightness that never came up, what an estimate's errors are over all of them.
+    table = torch.where(counts > 0, sums / counts.clamp_min(1), sums.sum(1, keepdim=True) / counts.sum())
+    return table.clamp_min(1e-12)
 
 
 def laws(estimator: Estimator, known: Tensor, *, components: int = 10, seed: int = 3) -> dict[str, Law]:

@@ -30,6 +30,10 @@ class Parallel(nn.Module):
         Of the backbone, as for :class:`fewsteps.networks.UNet`.
     hidden : int
         Channels of each sub-network.
+    attending : bool
+        Whether self-attention follows each residual block of the sub-networks, as in the paper; the recipes do without.
+        Its weights between all positions are `heads` times as many for every image: 50 sub-networks at 16 x 16
+        positions have 3.3 million of them.
 
     Raises
     ------
@@ -38,11 +42,11 @@ class Parallel(nn.Module):
 
     Notes
     -----
-    All sub-networks are computed at once by grouped convolutions. Each has two residual blocks, as in the paper, but no
-    attention. Step and scale are added to the features at the input of every encoder and decoder, and of the
-    sub-networks; inside of the blocks the step steers by scale and shift as well. A sub-network sees the noisy image
-    beside the features, through a convolution of its own: the linear regression of its noise on the input is within
-    its reach from the start.
+    All sub-networks are computed at once by grouped convolutions. Each has two residual blocks, as in the paper, and
+    attention only if it is asked for. Step and scale are added to the features at the input of every encoder and
+    decoder, and of the sub-networks; inside of the blocks the step steers by scale and shift as well. A sub-network
+    sees the noisy image beside the features, through a convolution of its own: the linear regression of its noise on
+    the input is within its reach from the start.
 
     Source: PX-6, Eq. 14, Fig. 4 and Appendix C.
     """
@@ -60,6 +64,7 @@ class Parallel(nn.Module):
         patch: int = 2,
         size: int | None = None,
         hidden: int = 4,
+        attending: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (("channels", channels), ("heads", heads), ("blocks", blocks), ("patch", patch)):
@@ -99,7 +104,7 @@ class Parallel(nn.Module):
             self.decoders.append(stage)
         self.norm = _norm(now)
         self.fuse_heads = _Fusion(folded, features, now)
-        self.each = _Heads(heads, now, folded, hidden)
+        self.each = _Heads(heads, now, folded, hidden, attending)
 
     def forward(self, x: Tensor, times: Tensor, scale: Tensor, chosen: Tensor | None = None) -> Tensor:
         """All maps, (B, n C, H, W): those of step 1 first.
@@ -174,9 +179,9 @@ class _Fusion(nn.Module):
 class _Heads(nn.Module):
     """Small networks side by side. The first axis of every parameter is the sub-network that it belongs to."""
 
-    def __init__(self, heads: int, width: int, folded: int, hidden: int) -> None:
+    def __init__(self, heads: int, width: int, folded: int, hidden: int, attending: bool) -> None:
         super().__init__()
-        self.hidden, self.folded = hidden, folded
+        self.hidden, self.folded, self.attending = hidden, folded, attending
 
         def weights(*shape: int) -> nn.Parameter:
             bound = 1 / math.sqrt(math.prod(shape[1:]))
@@ -189,6 +194,10 @@ class _Heads(nn.Module):
         self.leave = nn.Parameter(torch.zeros(heads, folded, hidden, 1, 1))
         self.direct = nn.Parameter(torch.zeros(heads, folded, folded, 1, 1))
         self.bias = nn.Parameter(torch.zeros(heads, folded))
+        if attending:  # silent at first, as what it adds is projected by zeros
+            self.ask = nn.ParameterList([weights(3 * hidden, hidden, 1, 1) for _ in range(2)])
+            self.tell = nn.ParameterList([nn.Parameter(torch.zeros(heads, hidden, hidden, 1, 1)) for _ in range(2)])
+            self.level = nn.ParameterList([nn.Parameter(torch.ones(heads, hidden)) for _ in range(2)])
 
     def forward(self, h: Tensor, folded: Tensor, chosen: Tensor | None) -> Tensor:
         def of(weight: Tensor) -> Tensor:
@@ -196,7 +205,13 @@ class _Heads(nn.Module):
 
         n = len(self.bias) if chosen is None else len(chosen)
         h = F.conv2d(torch.cat((h, folded), dim=1), of(self.enter))
-        for gain, shift, weight in zip(self.gain, self.shift, self.residual, strict=False):
+        for k, (gain, shift, weight) in enumerate(zip(self.gain, self.shift, self.residual, strict=False)):
             h = h + F.conv2d(F.silu(F.group_norm(h, n, of(gain), of(shift))), of(weight), padding=1, groups=n)
+            if self.attending:
+                asked = F.conv2d(F.group_norm(h, n, of(self.level[k])), of(self.ask[k]), groups=n)
+                # Every sub-network is a head of its own: none sees the positions of another.
+                query, key, value = asked.unflatten(1, (n, 3, self.hidden)).flatten(4).mT.unbind(2)
+                told = F.scaled_dot_product_attention(query, key, value).mT.reshape(h.shape)
+                h = h + F.conv2d(told, of(self.tell[k]), groups=n)
         h = F.silu(F.group_norm(h, n, of(self.gain[2]), of(self.shift[2])))
         return F.conv2d(h, of(self.leave), of(self.bias), groups=n) + F.conv2d(folded, of(self.direct))

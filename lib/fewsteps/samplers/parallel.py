@@ -13,9 +13,10 @@ what Z^j is           factor that goes with it                        from the s
 
 alpha_j = exp(-gamma x0 / T) for every j, and ab_j its j-th power: fields over the pixels.
 
-A network's noises are never quite right, and Algorithm 1 divides their errors by sqrt(ab). Two forms do not: images
+A network's noises are never quite right, and Algorithm 1 divides their errors by sqrt(ab). Three forms do not: images
 that every noise by itself and the scale give, weighted by how well each is known (:func:`estimates`,
-:func:`combined`); and an image that is put under noise again and asked about once more (:func:`renoised`).
+:func:`combined`); an image that is put under noise again and asked about once more (:func:`renoised`); and the same
+under one schedule for all pixels, whose noise does not tell the network its own answer.
 """
 
 from __future__ import annotations
@@ -296,8 +297,34 @@ def noises_of(x: Tensor, x0: Tensor, gamma: float, i: int, steps: int, reading: 
     return torch.stack([noise_share(rate, i, j, reading) * last for j in range(1, i + 1)])
 
 
+def brightness(x0: Tensor) -> Tensor:
+    """Mean brightness of every image, whose schedule all its pixels share where one schedule is to serve them all.
+
+    Parameters
+    ----------
+    x0 : Tensor, shape (B, ...)
+        Pixels in (0, 1].
+
+    Returns
+    -------
+    Tensor, shape (B, 1, ...)
+
+    Notes
+    -----
+    Source: PX-8 (a form that does not amplify).
+    """
+    return x0.mean(tuple(range(1, x0.ndim)), keepdim=True)
+
+
 def estimates(
-    x: Tensor, scale: Tensor, noises: Tensor, gamma: float, *, steps: int | None = None, reading: str = "marginal"
+    x: Tensor,
+    scale: Tensor,
+    noises: Tensor,
+    gamma: float,
+    *,
+    steps: int | None = None,
+    reading: str = "marginal",
+    common: Tensor | None = None,
 ) -> Tensor:
     """The image by the scale alone, and by every noise alone.
 
@@ -318,6 +345,9 @@ def estimates(
         T; default i.
     reading : {"increment", "marginal", "last"}
         What the noises are.
+    common : Tensor, optional
+        Brightness by which the states were put under noise, one for all pixels of an image: Eq. 9 is read with it
+        instead of the scale. Default: every pixel has its own.
 
     Returns
     -------
@@ -339,7 +369,7 @@ def estimates(
     i = len(noises)
     steps = integer("steps", i if steps is None else steps, least=i)
     by_scale = scale_image(scale, gamma)
-    rate = scale.log() / steps
+    rate = scale.log() / steps if common is None else image_scale(common, gamma).log() / steps
     end, spread = (i * rate / 2).exp(), (-torch.expm1(i * rate)).sqrt()
     found = [(x - spread * z / noise_share(rate, i, j, reading)) / end for j, z in enumerate(noises, 1)]
     return torch.stack([by_scale, *found])
@@ -390,12 +420,16 @@ def renoised(
     noise: Callable[[tuple[int, ...]], Tensor],
     eta: float = 1.0,
     calls: int = 1,
+    common: bool = False,
 ) -> Iterator[Step]:
     """An image is predicted, put back under the noise of an earlier step by Eq. 9, and predicted again.
 
     The error of an answer is not multiplied on the way, as it is by Algorithm 1 with all noises fixed in advance. The
     schedule of a step is that of the image predicted last, so the new noise is as strong as that image says, and a
-    network can read its own answer there, with its error: whether asking again helps has to be measured.
+    network can read its own answer there, with its error: whether asking again helps has to be measured. With `common`
+    the noise is that of the image's mean brightness at every pixel: it tells one number, and every pixel has the same
+    signal-to-noise ratio but for its own square. A network that was trained on pixels with schedules of their own has
+    not seen such states.
 
     Parameters
     ----------
@@ -413,6 +447,9 @@ def renoised(
         From 0, where the noise that the prediction implies is kept (DDIM), to 1, where it is drawn anew.
     calls : int
         Network calls of a prediction.
+    common : bool
+        Whether all pixels of an image are put under noise by its :func:`brightness`. The state to start from has
+        schedules of its own for every pixel all the same.
 
     Yields
     ------
@@ -432,13 +469,16 @@ def renoised(
     grid = [float(t) for t in times]
     if len(grid) < 2 or grid[0] > 1 or grid[-1] != 0 or any(s >= t for t, s in pairwise(grid)):
         raise ParameterError("times must decrease from at most 1 to 0.")
-    x = start
+    x, made = start, None
     for i, (t, s) in enumerate(pairwise(grid), 1):
         x0 = predict(x, t).clamp(PIXEL_MIN, 1)
-        schedule = PixelAware(x0, gamma)
-        kept = (x - schedule.alpha(t) * x0) / schedule.sigma(t)
+        schedule = PixelAware(brightness(x0) if common else x0, gamma)
+        # The noise that x holds is read by the schedule that put it there, as far as that is known.
+        made = made if common and made else PixelAware(x0, gamma)
+        kept = (x - made.alpha(t) * x0) / made.sigma(t)
         fresh = noise(tuple(x.shape)).to(x) if s and eta else kept
         x = schedule.alpha(s) * x0 + schedule.sigma(s) * ((1 - eta**2) ** 0.5 * kept + eta * fresh)
+        made = schedule
         yield Step(i, s, x, x0, calls * i)
 
 

@@ -9,6 +9,7 @@ from fewsteps.widgets.errata import ErrataLab
 from fewsteps.widgets.few_step import FewStepLab
 from fewsteps.widgets.filtering import BoardLab, PdsLab, TdasLab
 from fewsteps.widgets.labs import SnrLab, WienerLab
+from fewsteps.widgets.pixel import PixelLab
 from fewsteps.widgets.sampling import SamplingLab
 from fewsteps.widgets.semantic import SemanticLab
 from fewsteps.widgets.slim import SlimLab
@@ -20,6 +21,7 @@ __all__ = [
     "ErrataLab",
     "FewStepLab",
     "PdsLab",
+    "PixelLab",
     "SamplingLab",
     "SemanticLab",
     "SlimLab",

@@ -16,15 +16,14 @@ from fewsteps.widgets.bundle import HERE, bundle
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "grass")
 
 
-class _Lab(anywidget.AnyWidget):
-    """Photographs as bytes, for the front end to work on."""
+class Pictures(anywidget.AnyWidget):
+    """Pictures as bytes, for the front end to work on."""
 
     _css = HERE / "lab.css"
     photos = traitlets.Bytes().tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     size = traitlets.Int(256).tag(sync=True)
     photo = traitlets.Int(0, min=0).tag(sync=True)
-    seed = traitlets.Int(1).tag(sync=True)
 
     @traitlets.validate("photo")
     def _photo_exists(self, proposal: Any) -> int:
@@ -32,17 +31,34 @@ class _Lab(anywidget.AnyWidget):
             raise ParameterError(f"photo must be an integer from 0 to {len(self.names) - 1}, not {proposal.value}.")
         return proposal.value
 
+
+class _Lab(Pictures):
+    """Photographs in colour."""
+
+    seed = traitlets.Int(1).tag(sync=True)
+
     def __init__(self, size: int = 256, photographs: tuple[str, ...] = PHOTOGRAPHS, **traits: Any) -> None:
         if size < 8 or size & (size - 1):
             raise ParameterError(f"size must be a power of two of at least 8 (the page's FFT asks for it), not {size}.")
-        pictures = data.load("photos", "all", size)
-        known = pictures.names or ()
-        unknown = [name for name in photographs if name not in known]
-        if unknown or not photographs:
-            raise ParameterError(f"photographs must be at least one name out of {', '.join(known)}, not {photographs}.")
-        self._images = pictures.images[[known.index(name) for name in photographs]]
+        self._images = photographs_of(size, photographs)
         levels = (self._images * 255).round().byte().permute(0, 2, 3, 1).contiguous()
         super().__init__(photos=levels.numpy().tobytes(), names=list(photographs), size=size, **traits)
+
+
+def photographs_of(size: int, names: tuple[str, ...]) -> Tensor:
+    """Photographs by name, (N, 3, size, size) in [0, 1].
+
+    Raises
+    ------
+    ParameterError
+        If one is unknown, or none is named.
+    """
+    pictures = data.load("photos", "all", size)
+    known = pictures.names or ()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ParameterError(f"photographs must be at least one name out of {', '.join(known)}, not {names}.")
+    return pictures.images[[known.index(name) for name in names]]
 
 
 class WienerLab(_Lab):

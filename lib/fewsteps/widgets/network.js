@@ -54,6 +54,13 @@ function service() {
   };
 }
 
+/** Where onnxruntime and a network's ONNX file lie among the files of the book, `home`. */
+export function addressesOf(home, file) {
+  if (home.protocol === "file:") throw new Error("this page was opened as a file, and make serve shows it as it is meant");
+  const at = (path) => new URL(path, home).href;
+  return { script: at("vendor/onnxruntime/ort.mjs"), wasm: at("vendor/onnxruntime/ort.wasm"), file: at(`models/${file}`) };
+}
+
 /**
  * Start a network from the addresses of onnxruntime's script and wasm and of the ONNX file; say(bytes) hears how much
  * has arrived in all. Returns {ready, mean, call, end}: a promise; the denoiser as a function of (x, level, labels,

@@ -1,8 +1,9 @@
 // The index page: a trained network sampling in the reader's browser, or by torch where a kernel stands behind the
 // page, twice from the same noise: as it is, and through TDAS' filter.
+import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
 import { choice, element, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { startNetwork } from "./network.js";
+import { addressesOf, startNetwork } from "./network.js";
 import { WALKS, callsFor, karras, twins, walk, zoneGains } from "./sampling.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
@@ -24,9 +25,33 @@ function render({ model, el }) {
   const on = stage(model, root, TRAITS, draw);
   const two = (v) => v.toFixed(2);
 
-  const button = element("button", { type: "button", class: "fs-go", onclick: () => (running ? stop() : sample()) });
-  const progress = element("progress", { class: "fs-progress", "aria-label": "Progress of the sampling", max: 1, value: 0 });
-  const note = element("span", { class: "fs-note" });
+  let network = null; // in its worker, from the first run in the browser on
+  const chosen = () => Object.fromEntries(DECIDE.map((name) => [name, model.get(name)]));
+  const noiseOf = ({ seed, lam, r }) => twins(seed, rows * channels * size * size, size, zoneGains(size, lam, r));
+  const beginning = (now) => ({ i: 0, nfe: 0, level: highest, x: noiseOf(now)().map((z) => highest * z), mean: null });
+
+  function browserRun(now) {
+    network ??= startNetwork(addressesOf(home, file), (arrived) => {
+      const share = arrived / 1e6 / megabytes;
+      if (share < 1) course.arriving(`${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here`, share);
+      else course.arriving("starting the network");
+    });
+    const labels = new Array(2 * rows).fill(now.label);
+    const { mean, ready } = network;
+    const denoise = (x, level) => mean(x, level, labels, [2 * rows, ...shape]);
+    return { ready, steps: walk(now.sampler, karras(highest, lowest, now.steps, rho), denoise, noiseOf(now)), end() {} };
+  }
+
+  const course = courseOf(on, {
+    chosen,
+    begin: beginning,
+    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain)),
+    took: (_, step, seconds) => ({ ...step, seconds }),
+    broken() {
+      network?.end();
+      network = null;
+    },
+  });
   const strips = ["Vanilla", "Filtered"].map((title, row) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
     const words = element("figcaption", {});
@@ -60,7 +85,7 @@ function render({ model, el }) {
   });
   const summary = summaryLine(on);
   root.append(
-    element("div", { class: "fs-actions" }, button, progress, note),
+    course.node,
     element("div", { class: "fs-strips" }, ...strips.map(({ node }) => node)),
     ...summary.nodes,
     element("div", { class: "fs-controls" }, ...controls),
@@ -68,90 +93,11 @@ function render({ model, el }) {
   );
   el.append(root);
   const fitting = columnsThatFit(on, root, rows);
-  on.onLeave(() => {
-    running?.end();
-    network?.end();
-  });
-
-  const finished = new Map(); // the last step of every run that came to its end, so that two can be held side by side
-  let key = "";
-  let held = null; // the step that is shown
-  let running = null; // {ready, steps, end}
-  let network = null; // in its worker, from the first run in the browser on
-  let phase = "idle"; // loading, running, done, stopped, failed
-  let trouble = "";
-
-  const chosen = () => Object.fromEntries(DECIDE.map((name) => [name, model.get(name)]));
-  const noiseOf = ({ seed, lam, r }) => twins(seed, rows * channels * size * size, size, zoneGains(size, lam, r));
-  const beginning = (now) => ({ i: 0, nfe: 0, level: highest, x: noiseOf(now)().map((z) => highest * z), mean: null });
-
-  function browserRun(now) {
-    if (home.protocol === "file:") throw new Error("this page was opened as a file, and make serve shows it as it is meant");
-    const at = (path) => new URL(path, home).href;
-    const addresses = { script: at("vendor/onnxruntime/ort.mjs"), wasm: at("vendor/onnxruntime/ort.wasm"), file: at(`models/${file}`) };
-    network ??= startNetwork(addresses, (arrived) => {
-      if (phase !== "loading") return;
-      const share = arrived / 1e6 / megabytes;
-      note.textContent = share < 1 ? `${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here` : "starting the network";
-      if (share < 1) progress.value = share;
-      else progress.removeAttribute("value");
-    });
-    const labels = new Array(2 * rows).fill(now.label);
-    const { mean, ready } = network;
-    const denoise = (x, level) => mean(x, level, labels, [2 * rows, ...shape]);
-    return { ready, steps: walk(now.sampler, karras(highest, lowest, now.steps, rho), denoise, noiseOf(now)), end() {} };
-  }
-
-  async function sample() {
-    const now = chosen();
-    const mine = key;
-    let run = null;
-    const left = () => run !== running; // stopped, or the controls have moved on
-    try {
-      held = beginning(now);
-      phase = "loading";
-      run = running = home ? browserRun(now) : kernelRun(model, (words) => (note.textContent = words));
-      on.paint();
-      await run.ready;
-      if (left()) return;
-      phase = "running";
-      on.paint();
-      const begin = performance.now();
-      for await (const step of run.steps) {
-        if (left()) return;
-        held = { ...step, seconds: (performance.now() - begin) / 1000 };
-        on.paint();
-      }
-      if (left()) return;
-      phase = "done";
-      finished.set(mine, held);
-    } catch (error) {
-      if (left()) return;
-      phase = "failed";
-      trouble = error.message;
-      network?.end();
-      network = null;
-    }
-    running = null;
-    on.paint();
-  }
-
-  function stop() {
-    running.end();
-    running = null;
-    phase = "stopped";
-    on.paint();
-  }
+  on.onLeave(() => network?.end());
 
   function draw() {
     const now = chosen();
-    if (JSON.stringify(now) !== key) {
-      running?.end();
-      running = null;
-      key = JSON.stringify(now);
-      held = finished.get(key) ?? beginning(now);
-      phase = finished.has(key) ? "done" : "idle";
-    }
+    const held = course.follow();
     const { sampler, steps, lam, r } = now;
     const { i, nfe, level, seconds } = held;
     const calls = callsFor(sampler, steps);
@@ -171,23 +117,19 @@ function render({ model, el }) {
     const edge = Math.min(r * END, END);
     gainPlot.update({ vanilla: [[0, END], [1, 1]], filtered: [[0, edge, edge, END], [1, 1, lam, lam]] }, null, `1 up to ${readable(edge)}, then ${two(lam)}.`);
 
-    button.textContent = running ? "Stop" : "Sample";
-    if (phase !== "loading") {
-      progress.value = i / steps;
-      const cost = home ? (network ? "the network is here" : `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
-      note.textContent = i ? `step ${i} of ${steps}, ${nfe} of ${calls} calls, σ = ${readable(level)}` : cost;
-    }
+    const cost = home ? (network ? "the network is here" : `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    course.tell(i ? `step ${i} of ${steps}, ${nfe} of ${calls} calls, σ = ${readable(level)}` : cost, i / steps);
     const status = {
       idle: `Press Sample, and ${2 * rows} images appear step by step.`,
       loading: "The network is on its way.",
       running: "Sampling.",
       done: `Done in ${readable(seconds ?? 0)} s, ${readable((1000 * (seconds ?? 0)) / (2 * rows * calls))} ms per image and call.`,
       stopped: `Stopped after step ${i}.`,
-      failed: `The network could not be run: ${trouble}.`,
-    }[phase];
+      failed: `The network could not be run: ${course.trouble}.`,
+    }[course.phase];
     const same = lam === 1 ? "the filter is off (λ = 1)" : `noise beyond r = ${two(r)} of the height times λ = ${two(lam)}`;
     summary.say(`${WALKS[sampler].name}: ${steps} steps, ${calls} network calls (NFE) for each image; ${same}. ${status}`);
-    Object.assign(root.dataset, { phase, step: i, nfe, seconds: seconds ?? 0 });
+    Object.assign(root.dataset, { phase: course.phase, step: i, nfe, seconds: seconds ?? 0 });
   }
 
   function caption({ title, canvas, words }, text) {

@@ -1,8 +1,9 @@
 // Chapter 08: a large network and small ones sampling from the same noise in the reader's browser, with the time that
 // each takes; and the gates of the slim one against the noise, as they were measured.
+import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
 import { choice, element, gaussians, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { startNetwork } from "./network.js";
+import { addressesOf, startNetwork } from "./network.js";
 import { karras, ringPower, walk } from "./sampling.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
@@ -30,9 +31,56 @@ function render({ model, el }) {
   const measured = Object.values(layers).flatMap(({ times }) => times);
   const [least, most] = [Math.min(...measured), Math.max(...measured)];
 
-  const button = element("button", { type: "button", class: "fs-go", onclick: () => (running ? stop() : sample()) });
-  const progress = element("progress", { class: "fs-progress", "aria-label": "Progress of the sampling", max: 1, value: 0 });
-  const note = element("span", { class: "fs-note" });
+  let started = null; // the networks, each in a worker of its own, from the first run in the browser on
+  const chosen = () => Object.fromEntries(RUN.map((name) => [name, model.get(name)]));
+  const startOf = ({ seed }) => gaussians(count * channels * size * size, seed);
+  const fresh = (now) => {
+    const x = Float32Array.from(startOf(now), (z) => highest * z);
+    return { i: 0, level: highest, x: networks.map(() => x), ms: networks.map(() => []) };
+  };
+
+  /** All networks in the browser, one step of each after the other, so that none computes beside another. */
+  function browserRun(now) {
+    const arrived = networks.map(() => 0);
+    started ??= networks.map(({ file }, k) =>
+      startNetwork(addressesOf(home, file), (bytes) => {
+        arrived[k] = bytes;
+        course.arriving(`${(arrived.reduce((a, b) => a + b) / 1e6).toFixed(0)} MB are here`);
+      }),
+    );
+    const labels = new Array(count).fill(now.label);
+    const levels = karras(highest, lowest, now.steps, rho);
+    const noise = () => startOf(now);
+    async function* steps() {
+      const walks = started.map(({ mean }, k) =>
+        walk("ddim", levels, async (x, level) => {
+          const begin = performance.now();
+          const said = await mean(x, level, labels, [count, ...shape]);
+          took[k] = performance.now() - begin;
+          return said;
+        }, noise),
+      );
+      const took = [];
+      for (let i = 1; i < levels.length; i++) {
+        for (const [network, run] of walks.entries()) yield { ...(await run.next()).value, network, ms: took[network] };
+      }
+    }
+    return { ready: Promise.all(started.map(({ ready }) => ready)), steps: steps(), end() {} };
+  }
+
+  const course = courseOf(on, {
+    chosen,
+    begin: fresh,
+    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain)),
+    took({ i, level, x, ms }, step) {
+      const moved = { x: x.with(step.network, step.x), ms: ms.with(step.network, [...ms[step.network], step.ms]) };
+      return step.network === networks.length - 1 ? { i: step.i, level: step.level, ...moved } : { i, level, ...moved };
+    },
+    broken() {
+      for (const network of started ?? []) network.end();
+      started = null;
+    },
+  });
   const strips = networks.map(({ called }) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
     const words = element("figcaption", {});
@@ -74,7 +122,7 @@ function render({ model, el }) {
   });
   const summary = summaryLine(on);
   root.append(
-    element("div", { class: "fs-actions" }, button, progress, note),
+    course.node,
     element("div", { class: "fs-strips" }, ...strips.map(({ node }) => node)),
     ...summary.nodes,
     element("div", { class: "fs-controls" }, ...controls),
@@ -85,110 +133,14 @@ function render({ model, el }) {
   el.append(root);
   const fitting = columnsThatFit(on, root, count);
   on.onLeave(() => {
-    running?.end();
     for (const network of started ?? []) network.end();
   });
-
-  const finished = new Map(); // by what was chosen: the last state of every network and its milliseconds
-  let key = "";
-  let held = null; // {i, level, x: one per network, ms: one per network}
-  let running = null;
-  let started = null; // the networks, each in a worker of its own, from the first run in the browser on
-  let phase = "idle"; // loading, running, done, stopped, failed
-  let trouble = "";
-
-  const chosen = () => Object.fromEntries(RUN.map((name) => [name, model.get(name)]));
-  const startOf = ({ seed }) => gaussians(count * channels * size * size, seed);
-  const fresh = (now) => {
-    const x = Float32Array.from(startOf(now), (z) => highest * z);
-    return { i: 0, level: highest, x: networks.map(() => x), ms: networks.map(() => []) };
-  };
-
-  /** All networks in the browser, one step of each after the other, so that none computes beside another. */
-  function browserRun(now) {
-    if (home.protocol === "file:") throw new Error("this page was opened as a file, and make serve shows it as it is meant");
-    const at = (path) => new URL(path, home).href;
-    const arrived = networks.map(() => 0);
-    started ??= networks.map(({ file }, k) =>
-      startNetwork({ script: at("vendor/onnxruntime/ort.mjs"), wasm: at("vendor/onnxruntime/ort.wasm"), file: at(`models/${file}`) }, (bytes) => {
-        arrived[k] = bytes;
-        if (phase === "loading") note.textContent = `${(arrived.reduce((a, b) => a + b) / 1e6).toFixed(0)} MB are here`;
-      }),
-    );
-    const labels = new Array(count).fill(now.label);
-    const levels = karras(highest, lowest, now.steps, rho);
-    const noise = () => startOf(now);
-    async function* steps() {
-      const walks = started.map(({ mean }, k) =>
-        walk("ddim", levels, async (x, level) => {
-          const begin = performance.now();
-          const said = await mean(x, level, labels, [count, ...shape]);
-          took[k] = performance.now() - begin;
-          return said;
-        }, noise),
-      );
-      const took = [];
-      for (let i = 1; i < levels.length; i++) {
-        for (const [network, run] of walks.entries()) yield { ...(await run.next()).value, network, ms: took[network] };
-      }
-    }
-    return { ready: Promise.all(started.map(({ ready }) => ready)), steps: steps(), end() {} };
-  }
-
-  async function sample() {
-    const now = chosen();
-    const mine = key;
-    let run = null;
-    const left = () => run !== running; // stopped, or the controls have moved on
-    try {
-      held = fresh(now);
-      phase = "loading";
-      progress.removeAttribute("value");
-      run = running = home ? browserRun(now) : kernelRun(model, (words) => (note.textContent = words));
-      on.paint();
-      await run.ready;
-      if (left()) return;
-      phase = "running";
-      on.paint();
-      for await (const step of run.steps) {
-        if (left()) return;
-        held.x = held.x.with(step.network, step.x);
-        held.ms[step.network].push(step.ms);
-        if (step.network === networks.length - 1) Object.assign(held, { i: step.i, level: step.level });
-        on.paint();
-      }
-      if (left()) return;
-      phase = "done";
-      finished.set(mine, held);
-    } catch (error) {
-      if (left()) return;
-      phase = "failed";
-      trouble = error.message;
-      for (const network of started ?? []) network.end();
-      started = null;
-    }
-    running = null;
-    on.paint();
-  }
-
-  function stop() {
-    running.end();
-    running = null;
-    phase = "stopped";
-    on.paint();
-  }
 
   const middle = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
   function draw() {
     const now = chosen();
-    if (JSON.stringify(now) !== key) {
-      running?.end();
-      running = null;
-      key = JSON.stringify(now);
-      held = finished.get(key) ?? fresh(now);
-      phase = finished.has(key) ? "done" : "idle";
-    }
+    const held = course.follow();
     const { i, level, x, ms } = held;
     const times = ms.map((values) => (values.length ? middle(values) : null));
     strips.forEach(({ called, canvas, words }, k) => {
@@ -215,12 +167,8 @@ function render({ model, el }) {
     const read = BAND_NAMES.map((name, k) => `${name.split(",")[0]} ${mean[place][k].toFixed(2)} ± ${spread[place][k].toFixed(2)}`);
     gatePlot.update(Object.fromEntries(BAND_NAMES.map((_, k) => [k, [at, mean.map((row) => row[k])]])), noise, `${read.join(", ")}.`);
 
-    button.textContent = running ? "Stop" : "Sample";
-    if (phase !== "loading") {
-      progress.value = i / now.steps;
-      const first = home ? (started ? "the networks are here" : `fetches ${networks.length} networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
-      note.textContent = i ? `step ${i} of ${now.steps}` : first;
-    }
+    const first = home ? (started ? "the networks are here" : `fetches ${networks.length} networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    course.tell(i ? `step ${i} of ${now.steps}` : first, i / now.steps);
     const faster = times.slice(1).map((time, k) => (time === null ? "" : `${networks[k + 1].called} ${readable(times[0] / time)} times as fast as ${networks[0].called}`));
     const status = {
       idle: `Press Sample, and ${count} images of each network appear step by step, from the same noise.`,
@@ -228,10 +176,10 @@ function render({ model, el }) {
       running: "Sampling, one network after the other at every step.",
       done: `Done: ${faster.filter(Boolean).join(", ")}, in this browser and at this size of batch.`,
       stopped: `Stopped after step ${i}.`,
-      failed: `The networks could not be run: ${trouble}.`,
-    }[phase];
+      failed: `The networks could not be run: ${course.trouble}.`,
+    }[course.phase];
     summary.say(`DDIM, ${now.steps} steps and as many network calls. ${status} Gates of ${model.get("layer")} at σ = ${readable(noise)}: ${read.join(", ")} (spread over images).`);
-    Object.assign(root.dataset, { phase, step: i });
+    Object.assign(root.dataset, { phase: course.phase, step: i });
   }
 
   on.paint();

@@ -62,3 +62,31 @@ export function progressiveAlphaBar(steps, betaMin = 0.1, betaMax = 20, threshol
   const out = Array.from({ length: steps }, (_, i) => vpLinearAlphaBar(i / length, betaMin, betaMax));
   return [...out, vpLinearAlphaBar(1, betaMin, betaMax)];
 }
+
+/** The pixels that a byte may stand for. */
+export const LEVELS = Float64Array.from({ length: 256 }, (_, v) => Math.max(v / 255, PIXEL_MIN));
+
+/** Shares of the 256 levels among every `stride`-th of some bytes: all that moments need of a picture. */
+export function histogram(raw, stride = 1) {
+  const shares = new Float64Array(256);
+  const one = stride / raw.length;
+  for (let i = 0; i < raw.length; i += stride) shares[raw[i]] += one;
+  return shares;
+}
+
+/** Mean and variance over the pixels of x_t, for a law alpha_bar(x, level): the empirical statistics of Fig. 2. */
+export function moments(shares, alphaBarOf) {
+  let [mean, square, noise] = [0, 0, 0];
+  for (let v = 0; v < 256; v++) {
+    if (!shares[v]) continue;
+    const alphaBar = alphaBarOf(LEVELS[v], v);
+    const kept = Math.sqrt(alphaBar) * LEVELS[v];
+    mean += shares[v] * kept;
+    square += shares[v] * kept * kept;
+    noise += shares[v] * (1 - alphaBar);
+  }
+  return { mean, variance: square - mean * mean + noise };
+}
+
+/** What is drawn black and white where noise of this spread lies over pixels in [0, 1]: wider as the noise grows. */
+export const greyScale = (spread) => [-1.8 * spread, 1 + 0.8 * spread];

@@ -1,40 +1,16 @@
 // Chapter 03: how five forward processes lose their signal, on a pixel and on a photograph.
 import { bytes, choice, element, gaussians, picture, plot, readable, resetButton, slider, spaced, stage, summaryLine } from "./kit.js";
 import {
-  PIXEL_MIN, cosineAlphaBar, klToStandardNormal, linearAlphaBar, pixelAlphaBar, pixelSnr, progressiveAlphaBar, timeToSnr,
-  veSigma, vpLinearAlphaBar,
+  LEVELS, PIXEL_MIN, cosineAlphaBar, greyScale, histogram, klToStandardNormal, linearAlphaBar, moments, pixelAlphaBar, pixelSnr,
+  progressiveAlphaBar, timeToSnr, veSigma, vpLinearAlphaBar,
 } from "./snr.js";
 
 const TRAITS = ["gamma", "T", "pixel", "t", "form", "photo"];
 
-/** How often each of the 256 grey levels occurs, over all channels and in the red one: all that moments need. */
-function histograms(raw) {
-  const all = new Float64Array(256);
-  const red = new Float64Array(256);
-  for (let i = 0; i < raw.length; i++) {
-    all[raw[i]] += 1 / raw.length;
-    if (i % 3 === 0) red[raw[i]] += 3 / raw.length;
-  }
-  return { all, red };
-}
+/** Shares of the levels over all channels, and in the red one. */
+const histograms = (raw) => ({ all: histogram(raw), red: histogram(raw, 3) });
 
-const LEVELS = Float64Array.from({ length: 256 }, (_, v) => Math.max(v / 255, PIXEL_MIN));
-
-/** Mean and variance over the red pixels of x_t, for a law alpha_bar(x): the empirical statistics of Fig. 2. */
-function moments(histogram, alphaBarOf) {
-  let [mean, square, noise] = [0, 0, 0];
-  for (let v = 0; v < 256; v++) {
-    if (!histogram[v]) continue;
-    const alphaBar = alphaBarOf(LEVELS[v]);
-    const kept = Math.sqrt(alphaBar) * LEVELS[v];
-    mean += histogram[v] * kept;
-    square += histogram[v] * kept * kept;
-    noise += histogram[v] * (1 - alphaBar);
-  }
-  return { mean, variance: square - mean * mean + noise };
-}
-
-const meanKl = (histogram, alphaBarOf) => histogram.reduce((sum, share, v) => (share ? sum + share * klToStandardNormal(LEVELS[v], alphaBarOf(LEVELS[v])) : sum), 0);
+const meanKl = (shares, alphaBarOf) => shares.reduce((sum, share, v) => (share ? sum + share * klToStandardNormal(LEVELS[v], alphaBarOf(LEVELS[v])) : sum), 0);
 
 function render({ model, el }) {
   const size = model.get("size");
@@ -145,7 +121,7 @@ function render({ model, el }) {
       const signal = LEVELS.map((x) => Math.sqrt(laws[key](x, t)) * x);
       const grain = LEVELS.map((x) => Math.sqrt(1 - laws[key](x, t)));
       const spread = Math.sqrt(counts().all.reduce((sum, share, v) => sum + share * grain[v] ** 2, 0));
-      const [low, high] = [-1.8 * spread, 1 + 0.8 * spread];
+      const [low, high] = greyScale(spread);
       const { data } = pictures[k];
       for (let i = 0, j = 0; i < source.length; i++, j += (i % 3 === 0 ? 2 : 1)) {
         const v = source[i];

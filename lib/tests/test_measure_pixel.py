@@ -1,0 +1,128 @@
+"""``tools/measure_pixel.py`` on stand-ins: networks trained for a few steps on digits; stopped, and gone on with."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fewsteps import checkpoints
+from fewsteps.experiments import pixel_aware
+from fewsteps.experiments import pixel_measures as measures
+from test_pixel_networks import T, shipped  # noqa: F401  the fixture that trains them
+
+KEY = ("kind", "checkpoint", "who", "i", "reading", "factor", "fresh", "size", "form", "start", "seed", "label")
+
+
+def loaded():
+    """The tool as a module."""
+    path = Path(__file__).resolve().parents[2] / "tools" / "measure_pixel.py"
+    spec = importlib.util.spec_from_file_location("measure_pixel", path)
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@pytest.fixture
+def stand_ins(shipped, tmp_path):  # noqa: F811
+    """The five networks in a folder of the test's own: measuring writes on their cards."""
+    for path in shipped.glob("digits-*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """The tool with a part of its forms and rivals, one of each kind, and fewer images to score on."""
+    found = loaded()
+    kinds = ("scale", "printed", "combined x2", "single")
+    monkeypatch.setattr(pixel_aware, "FORMS", {name: pixel_aware.FORMS[name] for name in kinds})
+    monkeypatch.setattr(found, "RIVALS", {name: found.RIVALS[name] for name in ("DDIM, 10", "DPM-Solver++, 10")})
+    monkeypatch.setattr(found, "SCORED", 16)
+    monkeypatch.setattr(found, "TRAJECTORIES", 32)
+    return found
+
+
+def run(tool, folder, *more):
+    """The rows of the result, after one run."""
+    out = folder / "result.json"
+    arguments = ["digits", "--folder", str(folder), "--out", str(out), "--count", "12", "--seeds", "1", *more]
+    with torch.enable_grad():  # main turns it off, for good
+        assert tool.main(arguments) == 0
+    return json.loads(out.read_text())["rows"]
+
+
+def keys(rows):
+    """What the rows are of."""
+    return sorted(str([row.get(name) for name in KEY]) for row in rows)
+
+
+def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, monkeypatch):
+    """PX-9: whatever was being written, the rows in the end are those of a run that nobody stopped, none twice."""
+    whole = tmp_path_factory.mktemp("whole")
+    for path in stand_ins.iterdir():
+        (whole / path.name).write_bytes(path.read_bytes())
+    expected = run(tool, whole)
+    assert {row["kind"] for row in expected} == {"network", "scale", "noise", "algorithm", "images", "rival"}
+    assert len(set(keys(expected))) == len(expected) == 5 + 4 * len({1, 2, 3, 4, T}) + 2 + 72 + 4 * 3 + 2
+    assert all(checkpoints.card(f"digits-{end}", whole)["pixel"] for end in ("scale", "direct", "parallel", "single"))
+
+    write, asked = tool.write_atomic, []
+    made, measured = pixel_aware.sampled, measures.distance
+
+    def interrupted(after):
+        left = after
+
+        def once(*given):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            return write(*given)
+
+        return once
+
+    monkeypatch.setattr(pixel_aware, "sampled", lambda *given: asked.append(given[0].label) or made(*given))
+    monkeypatch.setattr(measures, "distance", lambda *given: asked.append("distance") or measured(*given))
+    out, before = stand_ins / "result.json", []
+    # In front of the scale's rows, between them and the noises', among the images', and before the last rival.
+    for after in (5, 1, 6, 9):
+        monkeypatch.setattr(tool, "write_atomic", interrupted(after))
+        with pytest.raises(KeyboardInterrupt):
+            run(tool, stand_ins)
+        rows = json.loads(out.read_text())["rows"]
+        assert rows[: len(before)] == before and len(rows) > len(before)
+        before = rows
+    monkeypatch.setattr(tool, "write_atomic", write)
+    rows = run(tool, stand_ins)
+    assert rows[: len(before)] == before and keys(rows) == keys(expected)
+    for mine, theirs in zip(rows, expected, strict=True):
+        assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
+    asked.clear()
+    assert run(tool, stand_ins) == rows and not asked  # and once more measures nothing
+
+
+def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, monkeypatch):
+    """PX-9: of one network; the samplers beside it have nothing to do with its weights, nor with T."""
+    first = run(tool, stand_ins)
+    card, weights = checkpoints.load("digits-direct", stand_ins)
+    checkpoints.save(stand_ins, card, {name: 2 * value for name, value in weights.items()})
+    monkeypatch.setattr(tool, "sample", lambda plan: pytest.fail(f"{plan} was sampled again"))
+    again = run(tool, stand_ins)
+    assert keys(again) == keys(first)
+
+    def of(rows, kind):
+        return [row for row in rows if row["kind"] == kind]
+
+    assert of(again, "rival") == of(first, "rival")
+    changed = [row for row in of(again, "scale") if row["who"] == "direct"]
+    assert changed and not any(row in first for row in changed)
+
+
+def test_networks_that_are_not_there_are_named(tool, tmp_path):
+    with pytest.raises(tool.DataError, match=r"digits-scale, digits-scale-log, .* are not among the checkpoints"):
+        run(tool, tmp_path)
