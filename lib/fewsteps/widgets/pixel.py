@@ -15,7 +15,7 @@ from fewsteps.widgets.bundle import bundle
 from fewsteps.widgets.labs import Pictures, photographs_of
 from fewsteps.widgets.sampling import gaussians
 
-SIZE = 64
+SIZE = 48  # a trajectory of 200 states is walked between two frames of a slider
 NAMES = ("astronaut", "chelsea", "coffee")
 DIGIT = 3  # of the bundled digits, one with a black ground: nothing of it diffuses
 FORMS = {"exact": ("increment", "printed"), "printed": ("marginal", "printed"), "corrected": ("marginal", "posterior")}
@@ -25,7 +25,7 @@ FORMS = {"exact": ("increment", "printed"), "printed": ("marginal", "printed"), 
 class PixelLab(Pictures):
     """Chapter 09: a grey picture under PixelAware, step by step, and the way back with noises known in advance.
 
-    Three photographs and a digit at 64 px. DDPM has as many steps and the same noises.
+    Three photographs and a digit at 48 px. DDPM has as many steps and the same noises.
 
     Parameters
     ----------
@@ -54,13 +54,18 @@ class PixelLab(Pictures):
     seed = traitlets.Int(7, min=1, max=50).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
-        digit = data.load("digits", "train", 8).images[DIGIT, 0].repeat_interleave(8, 0).repeat_interleave(8, 1)
+        digit = (
+            data.load("digits", "train", 8)
+            .images[DIGIT, 0]
+            .repeat_interleave(SIZE // 8, 0)
+            .repeat_interleave(SIZE // 8, 1)
+        )
         pictures = torch.cat((photographs_of(SIZE, NAMES).mean(1), digit[None]))
         self._levels = (pictures * 255).round().byte().contiguous()
         super().__init__(photos=self._levels.numpy().tobytes(), names=[*NAMES, "a digit"], size=SIZE, **traits)
 
     def image(self) -> Tensor:
-        """The picture under the controls, (1, 64, 64), pixels in [PIXEL_MIN, 1]."""
+        """The picture under the controls, (1, 48, 48), pixels in [PIXEL_MIN, 1]."""
         return (self._levels[self.photo : self.photo + 1].double() / 255).clamp(PIXEL_MIN, 1)
 
     def path(self) -> Path:
@@ -74,7 +79,7 @@ class PixelLab(Pictures):
         return samplers.forward_path(self.image(), self.gamma, self.T, lambda shape: next(rows).reshape(shape))
 
     def back(self) -> Tensor:
-        """PixelAware's way back under the controls, (T + 1, 1, 64, 64): x_0 to x_T.
+        """PixelAware's way back under the controls, (T + 1, 1, 48, 48): x_0 to x_T.
 
         Notes
         -----
