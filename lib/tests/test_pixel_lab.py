@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+import lab_page
 from fewsteps import samplers, widgets
 from fewsteps import schedules as sch
 from fewsteps.errors import ParameterError
 from fewsteps.schedules import PixelAware, image_scale
 from fewsteps.widgets import pixel
-from fewsteps.widgets.bundle import bundle
 from test_front_end import run
-from test_slim_lab import PAGE
 
 RNG = np.random.default_rng(9)
 T, GAMMA, COUNT = 12, 6.0, 20
@@ -127,15 +126,11 @@ READY = "n => document.querySelector('.fs-lab').dataset.draws !== n"
 @pytest.mark.browser
 def test_the_page_walks_as_the_library_does(tmp_path, visit):
     """PX-8: in every form and with errors, both ends of the way back; the player goes there and back, and pauses."""
-    (tmp_path / "lab.mjs").write_text(bundle("pixel_lab.js"))
     figure = widgets.PixelLab()
     state = {
         name: getattr(figure, name) for name in ("names", "size", "photo", "seed", "t", "gamma", "T", "form", "error")
     }
-    page_of = PAGE.replace("const handlers", "state.photos = Uint8Array.from(state.photos);\n  const handlers")
-    style = (widgets.bundle.HERE / "lab.css").read_text()
-    content = json.dumps(state | {"photos": list(figure.photos)})
-    (tmp_path / "index.html").write_text(page_of.replace("STATE", content).replace("STYLE", style))
+    lab_page.write(tmp_path, "pixel_lab.js", state | {"photos": list(figure.photos)})
     visited = visit(tmp_path, "/index.html")
     page, root = visited.page, visited.page.locator(".fs-lab")
     page.wait_for_selector(".fs-lab[data-draws]")

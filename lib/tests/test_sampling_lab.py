@@ -18,10 +18,10 @@ from fewsteps import checkpoints, export, filters, schedules, theory, trained, w
 from fewsteps.errors import CheckpointError, ParameterError
 from fewsteps.widgets import sampling
 from fewsteps.widgets.bundle import HERE
+from lab_page import ORT
 
 TESTS, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 NODE = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
-ORT = ROOT / "node_modules/onnxruntime-web/dist"
 PAGE = "/book/index.html"
 TOLERANCE = 1e-4  # of every state and prediction of a run, against torch
 SECONDS = 10  # for 16 images at 20 network calls, in this machine's Chromium

@@ -14,15 +14,17 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
+import lab_page
 from fewsteps import checkpoints, export, samplers, trained, widgets
 from fewsteps.errors import CheckpointError, ParameterError, ShapeError
 from fewsteps.experiments import adversarial, semantics
 from fewsteps.losses import Adversarial
 from fewsteps.networks import build
-from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.bundle import HERE
 from fewsteps.widgets.sampling import gaussians
 from fewsteps.widgets.semantic import COUNT, MIXED, OTHER
-from test_sampling_lab import NODE, ORT, TESTS, numbers, phase
+from lab_page import ORT
+from test_sampling_lab import NODE, TESTS, numbers, phase
 
 TOLERANCE = 1e-4  # of every image and state of a walk, against torch
 SMALL = {"kind": "ddgan", "channels": 1, "size": 8, "latent": 6, "width": 8, "critic": 8, "levels": 2, "patch": 1}
@@ -213,7 +215,7 @@ class TestLab:
         figure, sent = lab(gans), []
         monkeypatch.setattr(figure, "send", lambda said, buffers=(): sent.append((said, buffers)))
         figure._wanted = "r"
-        figure._stream("r")
+        figure._stream("r", figure._messages())
         assert [said.get("i") for said, _ in sent] == [1, 2, None] and sent[-1][0] == {"run": "r", "done": True}
         *_, end = figure.walk()
         assert np.abs(np.frombuffer(sent[1][1][1], np.float32) - ((end.x0_hat + 1) / 2).numpy().ravel()).max() < 1e-6
@@ -255,44 +257,14 @@ class TestLab:
             widgets.SemanticLab("digits")
 
 
-PAGE = """<!doctype html><html data-content_root="./"><meta charset="utf-8"><title>semantic</title><style>STYLE</style>
-<link rel="icon" href="data:,"><div id="a"></div>
-<script type="module">
-  const state = STATE;
-  const handlers = {};
-  const model = {
-    get: (name) => state[name],
-    set: (name, value) => { state[name] = value; for (const h of handlers["change:" + name] ?? []) h(); },
-    save_changes() {},
-    on: (event, handler) => (handlers[event] ??= []).push(handler),
-    off() {},
-  };
-  (await import("./lab.mjs")).default.render({ model, el: document.getElementById("a") });
-</script></html>"""
-SHOWN = """
-() => [...document.querySelectorAll(".fs-lab canvas")].map((canvas) => {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return Array.from({ length: canvas.width * canvas.height }, (_, k) => (data[4 * k + 3] ? data[4 * k] : -1));
-})
-"""
-
-
 @pytest.mark.browser
 def test_sliders_draw_anew_in_the_page(gans, tmp_path, visit):
     """PD-7: nothing is fetched before the button; afterwards every slider draws, and images are torch's."""
     if not ORT.is_dir():
         pytest.skip("no node_modules (make setup brings it): that the page draws was NOT tested")
     figure = lab(gans, seed=5)
-    static = tmp_path / "_static"
-    for folder in ("vendor/onnxruntime", "models"):
-        (static / folder).mkdir(parents=True)
-    shutil.copy(ORT / "ort.wasm.bundle.min.mjs", static / "vendor/onnxruntime/ort.mjs")
-    shutil.copy(ORT / "ort-wasm-simd-threaded.wasm", static / "vendor/onnxruntime/ort.wasm")
-    shutil.copy(exported(gans, "small"), static / "models" / figure.setting["file"])
-    (tmp_path / "lab.mjs").write_text(bundle("semantic_lab.js"))
-    state = {name: getattr(figure, name) for name in ("setting", *TRAITS)}
-    style = (HERE / "lab.css").read_text()
-    (tmp_path / "index.html").write_text(PAGE.replace("STATE", json.dumps(state)).replace("STYLE", style))
+    shutil.copy(exported(gans, "small"), lab_page.with_runtime(tmp_path) / figure.setting["file"])
+    lab_page.write(tmp_path, "semantic_lab.js", {name: getattr(figure, name) for name in ("setting", *TRAITS)})
     visited = visit(tmp_path, "/index.html")
     page = visited.page
     page.wait_for_selector(".fs-lab[data-draws]")
@@ -302,11 +274,7 @@ def test_sliders_draw_anew_in_the_page(gans, tmp_path, visit):
     assert not asked
 
     def shown():
-        found = []
-        for canvas in page.evaluate(SHOWN):
-            pixels = np.array(canvas).reshape(8, -1)
-            found.append(pixels[:, (pixels >= 0).all(0)].reshape(8, COUNT, 8).transpose(1, 0, 2))
-        return found
+        return lab_page.shown(page, COUNT)
 
     def torchs(**given):
         steps = list(lab(gans, seed=5, **given).walk())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -11,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+import lab_page
 from fewsteps import checkpoints, export, samplers, schedules, spectra, trained, widgets
 from fewsteps.errors import ParameterError
-from fewsteps.widgets.bundle import bundle
 from fewsteps.widgets.sampling import gaussians
 from fewsteps.widgets.slim import COUNT
-from test_sampling_lab import ORT, parity, phase
+from lab_page import ORT
+from test_sampling_lab import parity, phase
 
 NETWORKS = {"large": "mnist", "small": "fashion"}
 GATES = [
@@ -98,29 +98,6 @@ def test_bad_input_is_one_sentence(given, words):
         lab(**given)
 
 
-PAGE = """<!doctype html><html data-content_root="./"><meta charset="utf-8"><title>slim</title><style>STYLE</style>
-<link rel="icon" href="data:,"><div id="a"></div>
-<script type="module">
-  const state = STATE;
-  const handlers = {};
-  const model = {
-    get: (name) => state[name],
-    set: (name, value) => { state[name] = value; for (const h of handlers["change:" + name] ?? []) h(); },
-    save_changes() {},
-    on: (event, handler) => (handlers[event] ??= []).push(handler),
-    off() {},
-  };
-  (await import("./lab.mjs")).default.render({ model, el: document.getElementById("a") });
-</script></html>"""
-
-SHOWN = """
-() => [...document.querySelectorAll(".fs-lab canvas")].map((canvas) => {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return Array.from({ length: canvas.width * canvas.height }, (_, k) => (data[4 * k + 3] ? data[4 * k] : -1));
-})
-"""
-
-
 @pytest.mark.browser
 def test_networks_run_side_by_side_in_the_page(tmp_path, visit):
     """SD-8: nothing is fetched before the button; images are torch's; the time of each network is told."""
@@ -128,17 +105,11 @@ def test_networks_run_side_by_side_in_the_page(tmp_path, visit):
         pytest.skip("no node_modules (make setup brings it): that networks run side by side was NOT tested")
     networks = {"large": "digits", "small": "digits"}  # one small file to export; the page loads it twice
     figure = lab(networks=networks, steps=3, seed=5, label=4)
-    static = tmp_path / "_static"
-    for folder in ("vendor/onnxruntime", "models"):
-        (static / folder).mkdir(parents=True)
-    shutil.copy(ORT / "ort.wasm.bundle.min.mjs", static / "vendor/onnxruntime/ort.mjs")
-    shutil.copy(ORT / "ort-wasm-simd-threaded.wasm", static / "vendor/onnxruntime/ort.wasm")
-    command = [sys.executable, "-m", "fewsteps.cli", "export", "digits", "--out", str(static / "models")]
+    models = lab_page.with_runtime(tmp_path)
+    command = [sys.executable, "-m", "fewsteps.cli", "export", "digits", "--out", str(models)]
     subprocess.run(command, check=True, capture_output=True)
-    (tmp_path / "lab.mjs").write_text(bundle("slim_lab.js"))
-    state = {name: getattr(figure, name) for name in ("setting", "layer", "noise", "steps", "seed", "label")}
-    style = (widgets.bundle.HERE / "lab.css").read_text()
-    (tmp_path / "index.html").write_text(PAGE.replace("STATE", json.dumps(state)).replace("STYLE", style))
+    traits = ("setting", "layer", "noise", "steps", "seed", "label")
+    lab_page.write(tmp_path, "slim_lab.js", {name: getattr(figure, name) for name in traits})
     visited = visit(tmp_path, "/index.html")
     page = visited.page
     page.wait_for_selector(".fs-lab[data-draws]")
@@ -149,9 +120,7 @@ def test_networks_run_side_by_side_in_the_page(tmp_path, visit):
     page.locator(".fs-go").click()
     phase(page, "done")
     assert {entry["file"] for entry in figure.setting["networks"]} <= set(asked)
-    for canvas, called in zip(page.evaluate(SHOWN), networks, strict=True):
-        pixels = np.array(canvas).reshape(8, -1)
-        made = pixels[:, (pixels >= 0).all(0)].reshape(8, COUNT, 8).transpose(1, 0, 2)
+    for made, called in zip(lab_page.shown(page, COUNT), networks, strict=True):
         *_, (end, _) = figure.walk(called)
         assert np.abs(made - 255 * trained.to_images(end.x, schedules.VE())[:, 0].numpy()).max() <= 0.51
     words = page.locator(".fs-strips figcaption").all_text_contents()

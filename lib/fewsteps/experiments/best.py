@@ -114,8 +114,7 @@ def on_network(network: str, nfe: int, *, count: int, seed: int = 0, half: bool 
     -----
     Source: beyond the papers.
     """
-    labels = gates.usual_labels(checkpoints.card(network))
-    base = Plan(network, "reverse", nfe, count=count, seed=seed, half=half, labels=labels)
+    base = _plan(network, "reverse", nfe, count, seed, half)
     gains = choosing.choose({"rule": "gamma"}, base)["filt"]
     return {
         "reverse diffusion": base,
@@ -141,15 +140,17 @@ def corrected(network: str, nfe: int, *, count: int, seed: int = 0, half: bool =
     -----
     Source: beyond the papers.
     """
-    base = Plan(
-        network, "ancestral", nfe, count=count, seed=seed, half=half,
-        labels=gates.usual_labels(checkpoints.card(network)),
-    )  # fmt: skip
+    base = _plan(network, "ancestral", nfe, count, seed, half)
     return {
         "as they are": base,
         "one gain per call": replace(base, prediction="scaled"),
         "one gain per ring and call": replace(base, prediction="by frequency"),
     }
+
+
+def _plan(network: str, sampler: str, nfe: int, count: int, seed: int, half: bool) -> Plan:
+    labels = gates.usual_labels(checkpoints.card(network))
+    return Plan(network, sampler, nfe, count=count, seed=seed, half=half, labels=labels)
 
 
 def predictions(plans: Iterable[Plan]) -> list[dict[str, Any]]:

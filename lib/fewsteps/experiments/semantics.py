@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,31 +42,6 @@ def lerp(first: Tensor, second: Tensor, w: float) -> Tensor:
     return (1 - w) * first + w * second
 
 
-def slerp(first: Tensor, second: Tensor, w: float) -> Tensor:
-    """The arc of a great circle from one noise to another, (B, ...) each: white noise stays as large as noise is.
-
-    Where the two have one direction it is the straight line.
-
-    Notes
-    -----
-    Source: PD-7, BASE-DIFFAE (for x_T).
-    """
-    a, b = first.flatten(1), second.flatten(1)
-    cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-12)
-    angle = cosine.clamp(-1, 1).acos()
-    whole = angle.sin()
-    shares = [
-        torch.where(whole > 1e-6, (share * angle).sin() / whole.clamp(min=1e-6), torch.full_like(angle, share))
-        for share in (1 - w, w)
-    ]
-    return (shares[0][:, None] * a + shares[1][:, None] * b).reshape(first.shape)
-
-
-def arcs(first: Tensor, second: Tensor, w: float) -> Tensor:
-    """:func:`slerp` for the noise of several posteriors, (T - 1, B, ...): an arc for each of them."""
-    return slerp(first.flatten(0, 1), second.flatten(0, 1), w).reshape(first.shape)
-
-
 def between(first: Inputs, second: Inputs, kind: str, steps: int) -> list[Inputs]:
     """The ways from `first` to `second` in one input, all others as in `first`.
 
@@ -91,7 +67,7 @@ def between(first: Inputs, second: Inputs, kind: str, steps: int) -> list[Inputs
     -----
     Source: PD-7, Fig. 3.
     """
-    way = {"x_T": slerp, POSTERIOR: arcs}.get(kind, lerp)
+    way = {"x_T": samplers.slerp, POSTERIOR: partial(samplers.slerp, axes=2)}.get(kind, lerp)
     a, b = first.value(kind), second.value(kind)
     last = integer("steps", steps, least=2) - 1
     return [first.given(kind, way(a, b, k / last)) for k in range(last + 1)]
@@ -257,7 +233,7 @@ def ddim_between(model: Trained, first: Tensor, second: Tensor, steps: int, *, c
     last = integer("steps", steps, least=2) - 1
     made = []
     for k in range(last + 1):
-        start = float(schedule.sigma(schedule.t_max)) * slerp(first, second, k / last)
+        start = float(schedule.sigma(schedule.t_max)) * samplers.slerp(first, second, k / last)
         run = samplers.ddim(denoiser, start, times, noise=samplers.white_noise(0))
         made.append(to_images(samplers.last(run), schedule))
     return torch.stack(made, dim=1)

@@ -22,7 +22,7 @@ from fewsteps.samplers.parallel import (
     split_maps,
 )
 from fewsteps.samplers.solvers import dpmpp_2m, heun
-from fewsteps.samplers.walk import Step, last, white_noise
+from fewsteps.samplers.walk import Step, last, slerp, white_noise
 
 __all__ = [
     "Step",
@@ -46,6 +46,7 @@ __all__ = [
     "renoised",
     "reverse_path",
     "scale_image",
+    "slerp",
     "snr_step",
     "split_maps",
     "ve_ancestral",

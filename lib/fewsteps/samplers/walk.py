@@ -101,6 +101,35 @@ def white_noise(seed: int, device: torch.device | str = "cpu", dtype: torch.dtyp
     return noise
 
 
+def slerp(first: Tensor, second: Tensor, w: float, axes: int = 1) -> Tensor:
+    """The arc of a great circle from one noise to another: white noise stays as large as noise is.
+
+    Where the two have one direction it is the straight line.
+
+    Parameters
+    ----------
+    first, second : Tensor, shape (B, ...)
+    w : float
+        Share of the way, from 0 to 1.
+    axes : int
+        How many of the first axes tell apart what goes along an arc of its own: 2 for the noises of several steps,
+        (T, B, ...).
+
+    Notes
+    -----
+    Source: PD-7, BASE-DIFFAE (for x_T).
+    """
+    a, b = (x.flatten(0, axes - 1).flatten(1) for x in (first, second))
+    cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-12)
+    angle = cosine.clamp(-1, 1).acos()
+    whole = angle.sin()
+    shares = [
+        torch.where(whole > 1e-6, (share * angle).sin() / whole.clamp(min=1e-6), torch.full_like(angle, share))
+        for share in (1 - w, w)
+    ]
+    return (shares[0][:, None] * a + shares[1][:, None] * b).reshape(first.shape)
+
+
 @dataclass(frozen=True)
 class Interval:
     """From time `t` down to `s`, with the scales at both ends, and whether no noise is left at `s`."""

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from threading import Thread
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
 from torch import Tensor
 
 from fewsteps import checkpoints, export, schedules, trained
-from fewsteps.errors import ParameterError, UserError
+from fewsteps.errors import ParameterError
 from fewsteps.filters import tdas
 from fewsteps.parameters import integer, number
 from fewsteps.samplers import Step
@@ -26,6 +24,7 @@ from fewsteps.samplers.walk import Noise
 from fewsteps.schedules import VE
 from fewsteps.theory import RIVALS
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.course import Course, Message, without_gradients
 
 __all__ = ["SamplingLab", "gaussians"]
 
@@ -38,7 +37,7 @@ RUNTIME_BYTES = 14_312_951  # onnxruntime-web as the book serves it; the tests l
 RHO = 7.0
 
 
-class SamplingLab(anywidget.AnyWidget):
+class SamplingLab(Course):
     """A shipped network sampling in the page: eight images as the sampler makes them, eight with its noise filtered.
 
     Images in [0, 1] on the variance exploding process, EDM's grid of noise levels. The filter is TDAS' with one zone;
@@ -99,7 +98,7 @@ class SamplingLab(anywidget.AnyWidget):
             "label": lambda value: integer("label", value, least=-1, most=classes - 1),
             "view": lambda value: _one_of("view", value, VIEWS),
         }
-        self._network, self._weights, self._wanted = network, card["weights"]["sha256"], None
+        self._network, self._weights = network, card["weights"]["sha256"]
         schedule = VE()
         super().__init__(
             setting={
@@ -149,32 +148,11 @@ class SamplingLab(anywidget.AnyWidget):
             cond=torch.full((2 * ROWS,), self.label) if model.classes else None,
             **rival.named,
         )
-        return _without_gradients(steps)
+        return without_gradients(steps)
 
-    def _hear(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
-        """What the page asks for; sampled in a thread, so that the kernel is free to hear that it should stop."""
-        run = content.get("run")
-        if content.get("do") == "sample":
-            self._wanted = run
-            try:
-                steps = self.walk()
-            except UserError as error:
-                self.send({"run": run, "failed": str(error).rstrip(".")})
-                return
-            Thread(target=self._stream, args=(run, steps), daemon=True).start()
-        elif content.get("do") == "stop" and run == self._wanted:
-            self._wanted = None
-
-    def _stream(self, run: str, steps: Iterator[Step]) -> None:
-        try:
-            for step in steps:
-                if self._wanted != run:
-                    return
-                said = {"run": run, "i": step.i, "nfe": step.nfe, "level": step.t}
-                self.send(said, buffers=[v.contiguous().numpy().tobytes() for v in (step.x, step.x0_hat)])
-            self.send({"run": run, "done": True})
-        except (UserError, RuntimeError, MemoryError) as error:
-            self.send({"run": run, "failed": str(error).rstrip(".")})
+    def _messages(self) -> Iterator[Message]:
+        steps = self.walk()
+        return (({"i": s.i, "nfe": s.nfe, "level": s.t}, (s.x, s.x0_hat)) for s in steps)
 
 
 def twins(seed: int, size: int, lam: float, r: float) -> Noise:
@@ -226,15 +204,6 @@ def gaussians(count: int, seed: int, skip: int = 0) -> np.ndarray:
     uniform = (t ^ (t >> 14)) / 2.0**32
     radius, angle = np.sqrt(-2 * np.log(1 - uniform[::2])), 2 * np.pi * uniform[1::2]
     return np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1).ravel()[:count]
-
-
-def _without_gradients(steps: Iterator[Step]) -> Iterator[Step]:
-    while True:
-        with torch.inference_mode():  # anew for every step: a generator must not leave it open for its caller
-            step = next(steps, None)
-        if step is None:
-            return
-        yield step
 
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import anywidget
 import torch
 import traitlets
 from torch import Tensor
 
 from fewsteps import checkpoints, export, samplers, trained
-from fewsteps.errors import ParameterError, ShapeError, UserError
+from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer, number
 from fewsteps.schedules import stepped
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.course import Course, Message, without_gradients
 from fewsteps.widgets.sampling import RUNTIME_BYTES, SIZE, _one_of, gaussians
 
 __all__ = ["SemanticLab"]
@@ -27,7 +26,7 @@ REACH = 0.6
 MIXED = ("semantic", "start", "latent", "posterior")
 
 
-class SemanticLab(anywidget.AnyWidget):
+class SemanticLab(Course):
     """A denoising diffusion GAN whose inputs are moved from one set, A, to another, B: what each of them decides.
 
     Shown are the images that the first step draws, where a progressive GAN decides what is on them, and the finished
@@ -113,7 +112,6 @@ class SemanticLab(anywidget.AnyWidget):
             "seed": lambda value: integer("seed", value, least=0, most=OTHER - 1),
         }
         self._model = trained.load(network, folder)
-        self._wanted: str | None = None
         process = stepped(said["steps"], said["schedule"])
         super().__init__(
             setting={
@@ -161,9 +159,9 @@ class SemanticLab(anywidget.AnyWidget):
             sets.append(parts | {"start": said["sigma"] * parts["start"]})
         a, b = sets
         found = {
-            "start": _arc(a["start"], b["start"], self.start, 1),
+            "start": samplers.slerp(a["start"], b["start"], self.start),
             "latent": (1 - self.latent) * a["latent"] + self.latent * b["latent"],
-            "posterior": _arc(a["posterior"], b["posterior"], self.posterior, 2),
+            "posterior": samplers.slerp(a["posterior"], b["posterior"], self.posterior, axes=2),
         }
         if said["ends"] is not None:
             first, second = (torch.tensor(end).reshape(COUNT, width) for end in said["ends"])
@@ -186,46 +184,10 @@ class SemanticLab(anywidget.AnyWidget):
         run = samplers.ddgan(
             self._model.denoiser(), inputs["start"], times, noise=lambda _: tape.pop(0), cond=inputs.get("semantic")
         )
-        while True:
-            with torch.inference_mode():  # anew for every step: a generator must not leave it open for its caller
-                step = next(run, None)
-            if step is None:
-                return
-            yield step
+        return without_gradients(run)
 
-    def _hear(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
-        """What the page asks for; drawn in a thread, so that the kernel is free to hear that it should stop."""
-        run = content.get("run")
-        if content.get("do") == "sample":
-            self._wanted = run
-            Thread(target=self._stream, args=(run,), daemon=True).start()
-        elif content.get("do") == "stop" and run == self._wanted:
-            self._wanted = None
-
-    def _stream(self, run: str) -> None:
-        try:
-            for step in self.walk():
-                if self._wanted != run:
-                    return
-                parts = (step.x, (step.x0_hat + 1) / 2)
-                said = {"run": run, "i": step.i, "level": step.t}
-                self.send(said, buffers=[part.contiguous().numpy().tobytes() for part in parts])
-            self.send({"run": run, "done": True})
-        except (UserError, RuntimeError, MemoryError) as error:
-            self.send({"run": run, "failed": str(error).rstrip(".")})
-
-
-def _arc(first: Tensor, second: Tensor, w: float, axes: int) -> Tensor:
-    """The arc of a great circle between parts that the first `axes` axes tell apart; straight where parallel."""
-    a, b = (x.flatten(0, axes - 1).flatten(1) for x in (first, second))
-    cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-12)
-    angle = cosine.clamp(-1, 1).acos()
-    whole = angle.sin()
-    shares = [
-        torch.where(whole > 1e-6, (share * angle).sin() / whole.clamp(min=1e-6), torch.full_like(angle, share))
-        for share in (1 - w, w)
-    ]
-    return (shares[0][:, None] * a + shares[1][:, None] * b).reshape(first.shape)
+    def _messages(self) -> Iterator[Message]:
+        return (({"i": s.i, "level": s.t}, (s.x, (s.x0_hat + 1) / 2)) for s in self.walk())
 
 
 def _digits(vectors: Tensor) -> list[float]:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Thread
 from typing import Any
 
-import anywidget
 import torch
 import traitlets
 from torch import Tensor
 
 from fewsteps import checkpoints, export, samplers, schedules
-from fewsteps.errors import ParameterError, UserError
+from fewsteps.errors import ParameterError
 from fewsteps.parameters import integer, number
 from fewsteps.schedules import VE
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.course import Course, Message, without_gradients
 from fewsteps.widgets.sampling import RHO, RUNTIME_BYTES, SIZE, STEPS, _loaded, gaussians
 
 COUNT = 8  # images of each network
 MOST = 3  # networks
 
 
-class SlimLab(anywidget.AnyWidget):
+class SlimLab(Course):
     """Shipped networks sampling by DDIM from the same noise, with the time that each takes; gates against noise.
 
     Images in [0, 1] on the variance exploding process, EDM's grid of noise levels.
@@ -94,7 +93,6 @@ class SlimLab(anywidget.AnyWidget):
             "label": lambda value: integer("label", value, least=-1, most=classes - 1),
         }
         self._networks = {called: (card["name"], card["weights"]["sha256"]) for called, card in cards.items()}
-        self._wanted: str | None = None
         schedule = VE()
         super().__init__(
             setting={
@@ -149,34 +147,18 @@ class SlimLab(anywidget.AnyWidget):
             noise=_none,
             cond=torch.full((COUNT,), self.label) if model.classes else None,
         )
+        steps = without_gradients(run)
         while True:
             begin = time.perf_counter()
-            with torch.inference_mode():  # anew for every step: a generator must not leave it open for its caller
-                step = next(run, None)
-            if step is None:
+            if (step := next(steps, None)) is None:
                 return
             yield step, time.perf_counter() - begin
 
-    def _hear(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
-        """What the page asks for; sampled in a thread, so that the kernel is free to hear that it should stop."""
-        run = content.get("run")
-        if content.get("do") == "sample":
-            self._wanted = run
-            Thread(target=self._stream, args=(run,), daemon=True).start()
-        elif content.get("do") == "stop" and run == self._wanted:
-            self._wanted = None
-
-    def _stream(self, run: str) -> None:
-        try:
-            for steps in zip(*(self.walk(called) for called in self._networks), strict=True):
-                if self._wanted != run:
-                    return
-                for index, (step, seconds) in enumerate(steps):
-                    said = {"run": run, "network": index, "i": step.i, "level": step.t, "ms": 1000 * seconds}
-                    self.send(said, buffers=[v.contiguous().numpy().tobytes() for v in (step.x, step.x0_hat)])
-            self.send({"run": run, "done": True})
-        except (UserError, RuntimeError, MemoryError) as error:
-            self.send({"run": run, "failed": str(error).rstrip(".")})
+    def _messages(self) -> Iterator[Message]:
+        for steps in zip(*(self.walk(called) for called in self._networks), strict=True):
+            for index, (step, seconds) in enumerate(steps):
+                said = {"network": index, "i": step.i, "level": step.t, "ms": 1000 * seconds}
+                yield said, (step.x, step.x0_hat)
 
 
 def _none(shape: tuple[int, ...]) -> Tensor:
