@@ -93,6 +93,18 @@ def test_the_better_reader_counts_at_every_ratio():
     assert [(e.snr, e.value) for e in found] == [(1, pytest.approx(0.8)), (0.1, pytest.approx(0.45))]
 
 
+def test_every_schedule_is_judged_on_every_data_set():
+    """PD-1: by the better reader, in the table's words."""
+    kept = [entry(snr, 0.95 if snr > 0.2 else 0.0, 1.0 if snr > 0.2 else 0.05) for snr in meaning.grid(9)]
+    blind = [entry(snr, 0, 0) for snr in meaning.grid(9)]
+    columns, lines, notes = meaning.table({"made up": {"mean": kept, "images": blind}})
+    assert [line[:2] for line in lines] == [["made up", called] for called in meaning.processes()]
+    said = {line[1]: line[-1] for line in lines}
+    assert said["special, T = 2"] == "holds" and said["common, T = 2"] == "does not hold"
+    assert all(len(line) == len(columns) for line in lines)
+    assert notes.startswith("- **made up**: half of the class is gone at an SNR of ")
+
+
 def test_half_is_found_between_two_ratios():
     found = [entry(10, 0.9, 0.9), entry(1, 0.75, 0.75), entry(0.01, 0.25, 0.25)]
     assert meaning.halfway(found) == pytest.approx(0.1)

@@ -64,6 +64,14 @@ def test_rows_come_in_the_order_of_table_1_and_of_one_data_set(tmp_path):
     assert lines[-1][:3] == ["+ Progressive training pipeline (ours)", "prior", "5 ± 0.1"]
 
 
+def test_a_table_is_shown_with_its_verdict_or_says_that_there_is_none(tmp_path):
+    found = table(tmp_path)
+    there = tables.shown(found, tables.table_1, "**T**", tables.verdict_table_1).data
+    assert there.startswith("**T**") and "| Baseline | noise |" in there and "**holds**" in there
+    empty = tables.shown(tables.Measured("mnist", {}), tables.table_1, "**T**", tables.verdict_table_1).data
+    assert empty.startswith("**T** *mnist: not yet trained here.*")
+
+
 def test_the_order_of_table_1(tmp_path):
     """PD-8, Table 1: every part against the row before, with both intervals."""
     assert "this order **holds** on fashion_mnist" in tables.verdict_table_1(table(tmp_path))

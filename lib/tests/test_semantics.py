@@ -102,6 +102,21 @@ class TestWays:
             torch.testing.assert_close(images[:, 0], adversarial.generate(made, a), rtol=1e-4, atol=1e-5)
             assert not torch.allclose(images[:, 0], images[:, 2], atol=1e-3)
 
+    def test_pictures_and_what_an_input_decides(self):
+        """PD-7, Fig. 3 and 5: all four inputs, three without an encoder; none is silent in this network."""
+        made = model()
+        every = [*adversarial.KINDS, adversarial.POSTERIOR]
+        ways = semantics.pictures(made, 3, steps=4)
+        assert list(ways) == every and all(images.shape == (4, 1, 8, 8) for images in ways.values())
+        begin = adversarial.generate(made, adversarial.drawn(made, 1, samplers.white_noise(3)))[0]
+        for images in ways.values():
+            torch.testing.assert_close(images[0], begin, rtol=1e-4, atol=1e-5)
+            assert float((images[0] - images[-1]).abs().max()) > 1e-3
+        assert list(semantics.pictures(model("never"), 3, steps=2)) == every[1:]
+        found = semantics.decided(made, 3)
+        assert found["x_T"][0] == (2, 1, 8, 8) and list(found) == every
+        assert all(largest > 1e-3 for _, largest in found.values())
+
     def test_ddim_goes_from_one_of_its_images_to_the_other(self):
         digits = trained.load("digits")
         a, b = drawn(2, 1, 8, 8, dtype=torch.float32), drawn(2, 1, 8, 8, seed=1, dtype=torch.float32)

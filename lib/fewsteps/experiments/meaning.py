@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import results, samplers, schedules
+from fewsteps import figures, results, samplers, schedules
 from fewsteps.denoisers import Empirical
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer, number
@@ -33,6 +33,7 @@ STEPS = 20  # of a draw
 TOLERANCE = 0.1
 """How much may be gone, or left, where the claim says none: this project's choice, as the paper names none."""
 DRAWS = 500
+THRESHOLD = 0.1  # the signal-to-noise ratio at which semantics die, says the paper
 READERS = {
     "mean": "classifier on the posterior mean",
     "draw": "classifier on a draw of x₀",
@@ -364,6 +365,45 @@ def best(found: Mapping[str, Sequence[Left]]) -> list[Left]:
         else:
             kept.append(entry)
     return kept
+
+
+def table(
+    found: Mapping[str, Mapping[str, Sequence[Left]]], tolerance: float = TOLERANCE
+) -> tuple[list[str], list[list[str]], str]:
+    """Every schedule judged on every data set, by the best of the readers, and where the threshold lies.
+
+    Parameters
+    ----------
+    found : mapping of str to mappings
+        By data set and reader.
+    tolerance : float
+        As for :func:`judge`.
+
+    Returns
+    -------
+    columns : list of str
+    lines : list of list of str
+    notes : str
+        Where half of the class is gone, a line for every data set.
+
+    Notes
+    -----
+    Source: PD-1, section 3.1.
+    """
+    columns = ["data", "schedule", "SNR at T − 1", "left at T − 1", "left at T", "all meaning is lost in the last step"]
+    lines, notes = [], []
+    for name, readers in found.items():
+        every = best(readers)
+        for called, process in processes().items():
+            one = judge(every, process, tolerance)
+            both = (percent(one.before), percent(one.after))
+            lines.append([name, called, figures.readable(one.before.snr), *both, one.verdict])
+        half, near = halfway(every), min(every, key=lambda entry: abs(entry.snr - THRESHOLD))
+        gone = "nowhere here" if half is None else f"at an SNR of {figures.readable(half)}"
+        notes.append(
+            f"- **{name}**: half of the class is gone {gone}; at {THRESHOLD:g}, {near.value:.0%} of it is left."
+        )
+    return columns, lines, "\n".join(notes)
 
 
 def measured() -> list[dict[str, Any]]:

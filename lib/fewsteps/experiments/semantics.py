@@ -83,6 +83,53 @@ def interpolation(model: Trained, ways: Sequence[Inputs]) -> Tensor:
     return torch.stack([generate(model, inputs) for inputs in ways], dim=1)
 
 
+def pictures(model: Trained, seed: int = 0, steps: int = 7) -> dict[str, Tensor]:
+    """Images on the way from one draw of an input to another, for each input that the model has.
+
+    Parameters
+    ----------
+    model : Trained
+    seed : int
+        Of the first draw; the second has the next.
+    steps : int
+        Images on a way.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (steps, C, H, W)
+
+    Notes
+    -----
+    Source: PD-7, Fig. 3.
+    """
+    a, b = (drawn(model, 1, samplers.white_noise(seed + k)) for k in (0, 1))
+    kinds = [kind for kind in (*KINDS, POSTERIOR) if kind != "z_T" or a.z_T is not None]
+    return {kind: interpolation(model, between(a, b, kind, steps))[0] for kind in kinds}
+
+
+def decided(model: Trained, seed: int = 0) -> dict[str, tuple[tuple[int, ...], float]]:
+    """Shape of every input of two images, and how much a pixel changes at most where that input alone is another.
+
+    Parameters
+    ----------
+    model : Trained
+        Of a progressive GAN.
+    seed : int
+        Of the images; what is changed has the next.
+
+    Notes
+    -----
+    Source: PD-2; PD-7, Fig. 5.
+    """
+    one, other = (drawn(model, 2, samplers.white_noise(seed + k)) for k in (0, 1))
+    before = generate(model, one)
+    found = {}
+    for kind in (*KINDS, POSTERIOR):
+        changed = generate(model, one.given(kind, other.value(kind)))
+        found[kind] = (tuple(one.value(kind).shape), float((changed - before).abs().max()))
+    return found
+
+
 def roughness(points: Tensor) -> Tensor:
     """Length of a way over that of the straight line between its ends, (B,), at least 1.
 
