@@ -2,7 +2,8 @@
 
     python tools/measure_foreign.py [BUDGET ...]
 
-Every way to sample at equal network calls, as chapter 12 prints it. Budgets that are not named keep their rows.
+Every way to sample at equal network calls, as chapter 12 prints it. Budgets that are not named keep their rows. Needs
+MNIST's training images, by which the power is known that predictions should have.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import asdict
 
 import torch
 
-from fewsteps import bridge, checkpoints, metrics, results
-from fewsteps.experiments import foreign, pixels, references
+from fewsteps import bridge, checkpoints, data, metrics, results
+from fewsteps.experiments import foreign, onestep, pixels, prediction, references
 from fewsteps.files import write_atomic
 
 RESULT = results.FOLDER / "foreign_model.json"
@@ -28,6 +29,9 @@ def main(budgets: list[int]) -> int:
     found = bridge.pretrained(WHERE)
     size = found.shape[-1]
     power, known = pixels.read("mnist", size).power("dct"), references.read("mnist", size, "mnist-classifier")
+    training = data.load("mnist", "train", size).images
+    chosen = torch.randperm(len(training), generator=torch.Generator().manual_seed(1))[: onestep.IMAGES]
+    ideal = prediction.ideal_of(found.denoiser, training[chosen].expand(-1, *found.shape))
     extractor = references.feature_network("mnist-classifier")
     rows = {row["nfe"]: row for row in results.read("foreign_model")["rows"]} if RESULT.exists() else {}
     for nfe in budgets or BUDGETS:
@@ -41,6 +45,7 @@ def main(budgets: list[int]) -> int:
             lambda images: metrics.features(extractor, images.mean(1, keepdim=True)),
             count=COUNT,
             seeds=SEEDS,
+            ideal=ideal,
         )
         rows[nfe] = asdict(said)
         table = {"made_by": "python tools/measure_foreign.py", "rows": [rows[key] for key in sorted(rows)]}

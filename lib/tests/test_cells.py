@@ -15,7 +15,7 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from fewsteps import checkpoints, filters, networks, spectra, transforms
+from fewsteps import checkpoints, denoisers, filters, networks, schedules, spectra, transforms
 from fewsteps.errors import DataError, ParameterError
 from fewsteps.experiments import cells, choosing, families, filtering, grids, onestep, pixels, sampling
 from fewsteps.experiments.cells import Cell, Table, fill
@@ -330,6 +330,20 @@ def test_errors_in_one_step():
     t = float(vp.time(2 * 0.3))  # in [-1, 1] noise of 0.6 is what 0.3 is in [0, 1]
     assert torch.allclose(known.eps_power(ve, 0.3), known.eps_power(vp, t), rtol=1e-4, atol=1e-4)
     assert float(known.unknown(0.3).mean()) == pytest.approx(0.09 * (1 - float(known.eps_power(ve, 0.3).mean())))
+
+
+def test_errors_of_a_denoiser_that_is_known_exactly():
+    """BASE-ADDIM: of Gaussian data v s² / (v + s²) stays unknown and v² / (v + s²) is said, at any level that is asked."""
+    centre = torch.full((1, 8, 8), 0.4)
+    exact = denoisers.Gaussian(schedules.VE(0.01, 20.0), torch.full((8, 8), 0.01, dtype=torch.float64), centre)
+    generator = torch.Generator().manual_seed(3)
+    clean = centre + 0.1 * torch.randn((2048, 1, 8, 8), generator=generator)
+    levels = torch.tensor([0.02, 0.1, 0.5], dtype=torch.float64)
+    found = onestep.errors_of(exact, clean, centre, levels=levels)
+    for level, error, power in zip(levels.tolist(), found.error, found.power, strict=True):
+        assert float(error.mean()) == pytest.approx(0.01 * level**2 / (0.01 + level**2), rel=0.02)
+        assert float(power.mean()) == pytest.approx(0.01**2 / (0.01 + level**2), rel=0.02)
+    assert len(onestep.errors_of(exact, clean[:8], centre).levels) == onestep.LEVELS
 
 
 def test_half_precision_is_close():

@@ -9,7 +9,7 @@ import torch
 from fewsteps import denoisers, filters, metrics, spectra
 from fewsteps import schedules as sch
 from fewsteps.errors import ParameterError
-from fewsteps.experiments import families, foreign
+from fewsteps.experiments import families, foreign, prediction
 
 VE = sch.VE(0.01, 20.0)
 SHAPE = (1, 16, 16)
@@ -99,6 +99,21 @@ def test_the_comparison_prefers_what_is_nearer_and_chooses_on_other_seeds():
     others = families.FAMILIES["scalar"]["coarse"]["lam"]
     assert distance(best) <= min(map(distance, others))
     assert rows[foreign.ZONE] < rows["predictor-corrector"]
+
+
+def test_predictions_put_right_give_the_images_their_power():
+    """BEST-6: few ancestral steps lose power, and one gain per ring and call gives it back, on other seeds."""
+    ideal = prediction.ideal_of(model(), real(1024))
+    run, power = foreign.RUNS["VE ancestral"], spectra.power_spectrum(real().double(), "dct")
+    found = foreign.gains(model(), SHAPE, run, 6, ideal, "by frequency", count=512)
+    assert len(found) == 6 and found[0].shape == SHAPE[1:]
+
+    def ratio(denoiser):
+        made = foreign.images(denoiser, SHAPE, run, 6, count=512, seed=1)
+        return float(foreign.by_ring(foreign.excess(made, power))[1].mean())
+
+    plain, corrected = ratio(model()), ratio(denoisers.Corrected(model(), found, ideal.around))
+    assert plain < 0.9 and abs(corrected - 1) < 0.2 * (1 - plain)
 
 
 def test_the_verdict_says_what_the_table_does():

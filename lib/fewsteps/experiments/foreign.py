@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from fewsteps import filters, metrics, results, samplers, schedules, spectra, trained
-from fewsteps.denoisers import Denoiser
+from fewsteps.denoisers import Corrected, Denoiser
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import families
+from fewsteps.experiments.prediction import CALIBRATION, CALIBRATION_SEED, Ideal, Matching
 from fewsteps.filters import IDENTITY, Filter
 from fewsteps.parameters import integer
 from fewsteps.samplers import Step
@@ -22,6 +23,8 @@ from fewsteps.transforms import Basis
 
 SCALAR, ZONE = "predictor-corrector, best scalar", "predictor-corrector, best TDAS"
 RULE = "predictor-corrector, TDAS' rule"
+CORRECTED = {"VE ancestral, predictions scaled": "scaled", "VE ancestral, predictions corrected": "by frequency"}
+"""What is done to the predictions of ancestral sampling, of :data:`fewsteps.experiments.prediction.HOW`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,44 @@ def images(model: Denoiser, shape: Sequence[int], run: Run, nfe: int, *, count: 
             )
         )
     return trained.to_images(x, model.schedule)
+
+
+def gains(
+    model: Denoiser, shape: Sequence[int], run: Run, nfe: int, ideal: Ideal, how: str, *, count: int = CALIBRATION
+) -> list[Tensor]:
+    """What the predictions of a run are to be multiplied by, one mask of shape (H, W) per network call.
+
+    From one run on images of a seed of its own.
+
+    Parameters
+    ----------
+    model : Denoiser
+    shape : (C, H, W)
+    run : Run
+    nfe : int
+    ideal : Ideal
+        Of the model: :func:`fewsteps.experiments.prediction.ideal_of`.
+    how : {"as it is", "by frequency", "scaled"}
+    count : int
+        Images of that run.
+
+    Returns
+    -------
+    list of Tensor
+        For :class:`fewsteps.denoisers.Corrected` around ``ideal.around``.
+
+    Raises
+    ------
+    ParameterError
+        If the calls do not pay for a step.
+
+    Notes
+    -----
+    Source: beyond the papers.
+    """
+    found = Matching(ideal, how)
+    images(Corrected(model, found, ideal.around), shape, run, nfe, count=count, seed=CALIBRATION_SEED)
+    return found.gains
 
 
 def excess(made: Tensor, power: Tensor, basis: Basis = "dct") -> Tensor:
@@ -184,6 +225,7 @@ def compare(
     *,
     count: int,
     seeds: Sequence[int],
+    ideal: Ideal | None = None,
     samples: int = 200,
     trial: int = 64,
 ) -> Compared:
@@ -205,6 +247,8 @@ def compare(
     count : int
         Images per seed.
     seeds : sequence of int
+    ideal : Ideal, optional
+        What the model's predictions should be; with it ancestral sampling is also run with them put right.
     samples : int
         Images by which the rule is found; the paper takes 200.
     trial : int
@@ -246,9 +290,19 @@ def compare(
         zones = filters.tdas_zones(ratio)
         pairs = (f"λ = {lam:.2g} from r = {r:.2g} on" for lam, r in zip(zones.lam, zones.r, strict=True))
         said = "says " + ", ".join(pairs)
-    made = {name: partial(draw, run) for name, run in runs.items()}
+    made: dict[str, Callable[..., Tensor]] = {name: partial(draw, run) for name, run in runs.items()}
+    if ideal is not None:
+        made |= {name: _corrected(model, shape, nfe, ideal, how, count) for name, how in CORRECTED.items()}
     rows = table(made, test, features, seeds)
     return Compared(nfe, count, sorted(rows, key=lambda row: row[1]), said, searched)
+
+
+def _corrected(
+    model: Denoiser, shape: Sequence[int], nfe: int, ideal: Ideal, how: str, count: int
+) -> Callable[..., Tensor]:
+    run = RUNS["VE ancestral"]
+    found = gains(model, shape, run, nfe, ideal, how)
+    return lambda seed: images(Corrected(model, found, ideal.around), shape, run, nfe, count=count, seed=seed)
 
 
 def _made(point: Mapping[str, Any], shape: Sequence[int]) -> Filter:

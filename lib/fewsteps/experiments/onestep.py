@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fewsteps import data, trained
+from fewsteps.denoisers import Denoiser
 from fewsteps.errors import DataError, ParameterError
 from fewsteps.experiments import pixels, stored
 from fewsteps.experiments.references import FOLDER
@@ -98,23 +99,56 @@ def measure(model: Trained, *, told: bool = False) -> OneStep:
     known = data.load(source["name"], "train", source["size"])
     chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(1))[:IMAGES]
     clean, labels = known.images[chosen], known.labels[chosen] if told and known.labels is not None else None
-    levels = torch.logspace(math.log10(ENDS[0]), math.log10(ENDS[1]), LEVELS, dtype=torch.float64)
     schedule = VPLinear() if model.predicts == "eps" else None
     denoiser = model.denoiser(schedule)
-    schedule, device = denoiser.schedule, next(model.network.parameters()).device
-    low, high = trained.span(schedule)
+    levels = None
     if model.predicts == "score":
         said = model.card["predicts"]["sigmas"]
         levels = torch.tensor([said[-1], *said[:-1][::-1]], dtype=torch.float64)
+    centre = pixels.read(source["name"], source["size"]).mean.float()
+    return errors_of(
+        denoiser, clean, centre, levels=levels, labels=labels, device=next(model.network.parameters()).device
+    )
+
+
+def errors_of(
+    denoiser: Denoiser,
+    clean: Tensor,
+    centre: Tensor,
+    *,
+    levels: Tensor | None = None,
+    labels: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> OneStep:
+    """Ask any denoiser once for each image at each noise level.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    clean : Tensor, shape (N, C, H, W)
+        Real images in [0, 1].
+    centre : Tensor, shape (C, H, W)
+        Their mean.
+    levels : float64 Tensor, shape (n,), optional
+        Noise over signal, increasing; `LEVELS` of them between `ENDS` if it is left out.
+    labels : Tensor, shape (N,), optional
+        The classes that the denoiser is told.
+    device : optional
+        Where the denoiser is.
+    """
+    schedule = denoiser.schedule
+    low, high = trained.span(schedule)
+    if levels is None:
+        levels = torch.logspace(math.log10(ENDS[0]), math.log10(ENDS[1]), LEVELS, dtype=torch.float64)
     errors, powers, time = [], [], scalar_time(schedule)
-    centre = trained.from_images(pixels.read(source["name"], source["size"]).mean.float(), schedule)
+    centre = trained.from_images(centre, schedule)
     noise = white_noise(2)
     with torch.inference_mode():
         for level in levels.tolist():
-            # A VP process ends before the largest levels; the last time stands for what is beyond.
+            # A process that ends before the largest levels: its last time stands for what is beyond.
             t = min(float(time(torch.tensor(level * (high - low)))), float(schedule.t_max))
             alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
-            error, power = torch.zeros(2, *model.shape, dtype=torch.float64)
+            error, power = torch.zeros(2, *clean.shape[1:], dtype=torch.float64)
             for place, part in enumerate(clean.split(128)):
                 x0 = trained.from_images(part, schedule)
                 cond = labels if labels is None else labels.split(128)[place]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fewsteps import trained
-from fewsteps.denoisers import matching_gain
+from fewsteps.denoisers import Denoiser, matching_gain
 from fewsteps.experiments import filtering, onestep, pixels
 from fewsteps.schedules import Schedule
 from fewsteps.trained import Trained
@@ -67,10 +67,32 @@ def ideal(model: Trained, schedule: Schedule, *, told: bool = False) -> Ideal:
     """
     source = model.card["data"]
     known = pixels.read(source["name"], source["size"])
-    low, high = trained.span(schedule)
     variance = (known.dct - dct2(known.mean).square()).mean(0).clamp_min(0)
+    return _in_range(schedule, onestep.of(model, told=told), variance, known.mean)
+
+
+def ideal_of(denoiser: Denoiser, clean: Tensor) -> Ideal:
+    """The same for a denoiser that was made elsewhere, from real images and one call for each at every noise level.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    clean : Tensor, shape (N, C, H, W)
+        Real images in [0, 1]; a thousand are enough.
+
+    Notes
+    -----
+    Source: beyond the papers.
+    """
+    mean = clean.double().mean(0)
+    variance = dct2(clean.double() - mean).square().mean((0, 1))
+    return _in_range(denoiser.schedule, onestep.errors_of(denoiser, clean, mean.float()), variance, mean)
+
+
+def _in_range(schedule: Schedule, errors: onestep.OneStep, variance: Tensor, mean: Tensor) -> Ideal:
+    low, high = trained.span(schedule)
     data = (high - low) ** 2 * filtering.on_rings(variance)
-    return Ideal(schedule, onestep.of(model, told=told), data, trained.from_images(known.mean, schedule))
+    return Ideal(schedule, errors, data, trained.from_images(mean, schedule))
 
 
 class Matching:
