@@ -333,7 +333,7 @@ def test_errors_in_one_step():
 
 
 def test_errors_of_a_denoiser_that_is_known_exactly():
-    """BASE-ADDIM: of Gaussian data v s² / (v + s²) stays unknown and v² / (v + s²) is said, at any level that is asked."""
+    """BASE-ADDIM: of Gaussian data v s² / (v + s²) stays unknown, v² / (v + s²) is said, at any level."""
     centre = torch.full((1, 8, 8), 0.4)
     exact = denoisers.Gaussian(schedules.VE(0.01, 20.0), torch.full((8, 8), 0.01, dtype=torch.float64), centre)
     generator = torch.Generator().manual_seed(3)
