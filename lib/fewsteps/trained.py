@@ -6,6 +6,7 @@ variance preserving; `to_images` takes either back to [0, 1].
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,38 @@ class Trained:
                 )
             return FromGenerator(self.network, own, self.generator.latent, said["semantic"])
         raise ParameterError(f"{self.name} is {OTHERS.get(self.predicts, self.predicts)}: it denoises nothing.")
+
+
+def estimator_of(card: Mapping[str, Any], folder: Path = checkpoints.FOLDER) -> Trained:
+    """The scale estimator that a parallel network of PixelAware was trained with.
+
+    Parameters
+    ----------
+    card : mapping
+        Of the parallel network, or of the single head beside it.
+    folder : Path
+        Where it is looked for first.
+
+    Raises
+    ------
+    CheckpointError
+        If the card is of another kind, or another estimator is there than the one it was trained with.
+
+    Notes
+    -----
+    Source: PX-8, Algorithm 1, step 1.
+    """
+    name, predicts = card["name"], card["predicts"]
+    asked = predicts.get("estimator", {})
+    if predicts["kind"] != "parallel" or not asked:
+        raise CheckpointError(f"{name} is no parallel network: it is of the kind {predicts['kind']!r}.")
+    estimator = load(asked["name"], checkpoints.home(asked["name"], folder))
+    if estimator.card["weights"]["sha256"] != asked["sha256"]:
+        raise CheckpointError(
+            f"{name} was trained with another {asked['name']} than the one that is there: restore both with git "
+            "checkout, or train it again."
+        )
+    return estimator
 
 
 def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Trained:

@@ -71,7 +71,7 @@ def test_weights_that_half_precision_would_change_are_kept_as_they_are():
     graph = onnx.GraphProto(
         initializer=[numpy_helper.from_array(v, n) for n, v in (("exact", exact), ("other", other))]
     )
-    export._halve(graph)
+    export.onnx_file._halve(graph)
     assert {v.name: v.data_type for v in graph.initializer} == {"exact.half": 10, "other": 1}
     assert [(node.op_type, *node.input, *node.output) for node in graph.node] == [("Cast", "exact.half", "exact")]
 
@@ -109,7 +109,7 @@ class TestModelsOfTheBook:
     def project(self, tmp_path, monkeypatch) -> Project:
         """A project with one executed notebook that wants a network, and an exporter that only copies."""
         project = Project(tmp_path)
-        for folder in ("notebooks", "book/_static", "data/checkpoints", "lib/fewsteps"):
+        for folder in ("notebooks", "book/_static", "data/checkpoints", "lib/fewsteps/export"):
             (tmp_path / folder).mkdir(parents=True)
         (tmp_path / "notebooks/00_a.ipynb").touch()
         self.weigh(project, "1" * 64)
@@ -143,7 +143,7 @@ class TestModelsOfTheBook:
         models(project, "smoke")
         assert self.there(project) == ["net-a-222222222222.onnx"]
 
-    @pytest.mark.parametrize("path", ["lib/fewsteps/export.py", "requirements.lock"])
+    @pytest.mark.parametrize("path", ["lib/fewsteps/export/graphs.py", "requirements.lock"])
     def test_it_is_made_again_when_the_code_changes(self, project, path):
         models(project, "smoke")
         (project.root / path).write_text("other")

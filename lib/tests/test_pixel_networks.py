@@ -2,14 +2,19 @@
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx.reference import ReferenceEvaluator
 from skimage.metrics import structural_similarity
 from torch.nn import functional as F
 
-from fewsteps import checkpoints, samplers, schedules, trained
+from fewsteps import checkpoints, export, samplers, schedules, trained
 from fewsteps.data import load
 from fewsteps.errors import CheckpointError, DataError, ParameterError, ShapeError
 from fewsteps.experiments import gates, pixel_aware, pixel_measures, starts
@@ -638,6 +643,13 @@ def shipped(tmp_path_factory):
     return folder
 
 
+def exported(name, folder, out):
+    """What ``fewsteps export`` puts into an empty folder."""
+    command = ["-m", "fewsteps.cli", "export", name, "--folder", str(folder), "--out", str(out)]
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    return list(out.iterdir())
+
+
 class TestTogether:
     """PX-5, PX-6, PX-8, PX-9, PX-10: trained, kept, loaded, sampled and measured, with real networks."""
 
@@ -815,13 +827,50 @@ class TestTogether:
             with pytest.raises(ParameterError, match="it denoises nothing"):
                 trained.load(name, shipped).denoiser()
 
+    @pytest.mark.parametrize("end", ["parallel", "single"])
+    def test_one_pass_is_one_onnx_file(self, shipped, tmp_path, end):
+        """PX-6, PX-8: scale and noises of states of every step, from the command line's file, by ONNX's evaluator."""
+        [made] = exported(f"digits-{end}", shipped, tmp_path)
+        reverse = pixel_aware.load(f"digits-{end}", shipped)
+        x = normal(4, 1, 8, 8, dtype=torch.float32)
+        for i in (1, 3, T):
+            t = np.full(4, i / T, np.float32)
+            mine = ReferenceEvaluator(str(made)).run(None, {"x": x.numpy(), "t": t})
+            for part, wanted in zip(mine, reverse.maps(x, i), strict=True):
+                assert np.abs(part - wanted.numpy()).max() < 1e-4 and part.shape == tuple(wanted.shape)
+        content = onnx.load(made)
+        said = {entry.key: entry.value for entry in content.metadata_props}
+        assert said["gamma"] == "4" and said["steps"] == str(T)
+        last = {"parallel": ("marginal", "noises"), "single": ("image", "x0_hat")}[end]
+        assert (said["reading"], content.graph.output[1].name) == last
+
+    def test_a_start_is_decoded_by_one_onnx_file(self, shipped, tmp_path):
+        """PX-5, PX-8: the decoder that makes scales of vectors, whatever the estimator's network says."""
+        for end in ("scale", "scale-log"):
+            folder = tmp_path / end
+            folder.mkdir()
+            [made] = exported(f"digits-{end}", shipped, folder)
+            vector = normal(3, 20, dtype=torch.float32)
+            [mine] = ReferenceEvaluator(str(made)).run(None, {"vector": vector.numpy()})
+            wanted = pixel_aware.Estimator(trained.load(f"digits-{end}", shipped)).decoded(vector)
+            assert np.abs(mine - wanted.numpy()).max() < 1e-4
+
+    def test_a_file_too_large_for_a_page_is_refused(self, shipped, monkeypatch):
+        monkeypatch.setattr(export.onnx_file, "MOST_BYTES", 2**15)
+        sentence = (
+            r"the file of digits-parallel must take at most 0\.03125 MiB, for a browser, and it takes 0\.\d: train"
+        )
+        with pytest.raises(ParameterError, match=sentence):
+            export.to_onnx("digits-parallel", shipped)
+
     def test_another_estimator_than_the_one_it_was_trained_with_is_refused(self, shipped, tmp_path):
         for path in shipped.glob("digits-*"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
         card, weights = checkpoints.load("digits-direct", tmp_path)
         checkpoints.save(tmp_path, card | {"name": "digits-scale"}, weights)
-        with pytest.raises(CheckpointError, match="trained with another digits-scale than the one that is there"):
-            pixel_aware.load("digits-parallel", tmp_path)
+        for load_it in (pixel_aware.load, export.to_onnx):
+            with pytest.raises(CheckpointError, match="trained with another digits-scale than the one that is there"):
+                load_it("digits-parallel", tmp_path)
 
 
 def test_recipes_and_gates_go_together():

@@ -254,16 +254,7 @@ def load(name: str, folder: Path = checkpoints.FOLDER) -> Reverse:
         If it is none, or the estimator beside it is another than the one it was trained with.
     """
     model = trained.load(name, folder)
-    asked = model.card["predicts"].get("estimator", {})
-    if model.predicts != "parallel" or not asked:
-        raise CheckpointError(f"{name} is no parallel network: it is of the kind {model.predicts!r}.")
-    estimator = trained.load(asked["name"], checkpoints.home(asked["name"], folder))
-    if estimator.card["weights"]["sha256"] != asked["sha256"]:
-        raise CheckpointError(
-            f"{name} was trained with another {asked['name']} than the one that is there: restore both with git "
-            "checkout, or train it again."
-        )
-    return Reverse(model, Estimator(estimator))
+    return Reverse(model, Estimator(trained.estimator_of(model.card, folder)))
 
 
 def grid(n: int, steps: int) -> Tensor:

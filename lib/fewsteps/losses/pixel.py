@@ -64,7 +64,7 @@ def to_scale(said: Tensor, estimates: str, gamma: float) -> Tensor:
         raise ParameterError(f"estimates must be one of {', '.join(ESTIMATES)}, not {estimates!r}.")
     said = said.float()
     image = -said.clamp_min(1e-38).log() / gamma if estimates == "scale" else said
-    return (-gamma * image.clamp(PIXEL_MIN, 1)).exp()
+    return (-gamma * image.clamp(PIXEL_MIN, 1.0)).exp()  # 1.0: an integer beside a float stops torch's ONNX exporter
 
 
 @dataclass(frozen=True)
