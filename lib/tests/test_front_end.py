@@ -252,6 +252,7 @@ def test_budgets_are_kept():
         "slim_lab.js",
         "semantic_lab.js",
         "pixel_lab.js",
+        "one_pass_lab.js",
     ],
 )
 def test_bundles_are_self_contained(entry, tmp_path):

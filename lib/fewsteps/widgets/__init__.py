@@ -9,6 +9,7 @@ from fewsteps.widgets.errata import ErrataLab
 from fewsteps.widgets.few_step import FewStepLab
 from fewsteps.widgets.filtering import BoardLab, PdsLab, TdasLab
 from fewsteps.widgets.labs import SnrLab, WienerLab
+from fewsteps.widgets.one_pass import OnePassLab
 from fewsteps.widgets.pixel import PixelLab
 from fewsteps.widgets.sampling import SamplingLab
 from fewsteps.widgets.semantic import SemanticLab
@@ -20,6 +21,7 @@ __all__ = [
     "BoardLab",
     "ErrataLab",
     "FewStepLab",
+    "OnePassLab",
     "PdsLab",
     "PixelLab",
     "SamplingLab",

@@ -1,0 +1,118 @@
+"""Chapter 09's one pass: its arithmetic under Node, by torch, and with both networks in Chromium."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import lab_page
+from fewsteps import checkpoints, data, widgets
+from fewsteps.errors import CheckpointError, ParameterError
+from fewsteps.experiments import pixel_aware, pixel_measures
+from fewsteps.experiments.pixel_aware import FORMS
+from fewsteps.widgets.one_pass import COUNT
+from test_front_end import run
+from test_pixel_networks import GAMMA, T, exported, shipped  # noqa: F401  the fixture that trains them
+from test_sampling_lab import phase
+
+
+@pytest.fixture(scope="module")
+def law(shipped):  # noqa: F811
+    """The law over vectors of the digits, as a result keeps it."""
+    estimator = pixel_aware.load("digits-parallel", shipped).estimator
+    known = data.load("digits", "train", 8).images[:200]
+    return pixel_measures.laws(estimator, known, components=4)["latent"].tensors()
+
+
+def f64(values):
+    return {"f64": np.asarray(values, dtype=float).ravel().tolist()}
+
+
+def test_draws_have_the_law():
+    """PX-8: shares of the components, means and covariances of many draws; and half precision, bit by bit."""
+    values = np.array([0, 1, -2.5, 6.1e-5, 3e-7, 65504, 1 / 3], "<f2")
+    [entry] = run("one_pass.js", [["halves", f64(list(values.tobytes()))]])
+    assert entry["result"] == values.astype(float).tolist()
+    count, rng = 20_000, np.random.default_rng(0)
+    means, spreads = np.array([[3.0, 0, 0], [-3, 1, 0]]), np.array([[0.1, 0.2, 0.3], [0.5, 0.1, 0.2]])
+    factors = rng.normal(size=(2, 2, 3)) * 0.3
+    numbers = rng.normal(size=count * 7)
+    [entry] = run(
+        "one_pass.js", [["drawn", f64([0.3, 0.7]), f64(means), f64(spreads), f64(factors), count, f64(numbers)]]
+    )
+    found = np.array(entry["result"]).reshape(count, 3)
+    first = found[:, 0] > 0
+    assert first.mean() == pytest.approx(0.3, abs=0.02)
+    for k, own in enumerate((found[first], found[~first])):
+        np.testing.assert_allclose(own.mean(0), means[k], atol=0.04)
+        np.testing.assert_allclose(np.cov(own.T), factors[k].T @ factors[k] + np.diag(spreads[k] ** 2), atol=0.03)
+
+
+def test_the_ways_are_those_of_the_library(shipped, law):  # noqa: F811
+    """PX-8: on one start and one pass, the forms that are measured."""
+    figure = widgets.OnePassLab("digits-parallel", law, folder=shipped, seed=5)
+    made = figure.images()
+    assert made.shape == (3, COUNT, 1, 8, 8)
+    assert not torch.equal(made, widgets.OnePassLab("digits-parallel", law, folder=shipped, seed=6).images())
+    reverse, asked = pixel_aware.load("digits-parallel", shipped), []
+    noises = reverse.model.network.forward
+
+    def heard(x, *more):
+        asked.append(x)
+        return noises(x, *more)
+
+    figure._model.network.forward = heard
+    figure.images()
+    [x] = asked
+    for k, form in enumerate(("scale", "printed, no noise")):
+        wanted = FORMS[form].images(reverse, x, lambda shape: pytest.fail("no noise is drawn"))
+        torch.testing.assert_close(made[k].float(), wanted, rtol=1e-3, atol=1e-4)
+    said = {"scale": figure.setting["gamma"], "T": figure.setting["steps"]}
+    assert said == {"scale": GAMMA, "T": T}
+
+
+def test_bad_input_is_one_sentence(shipped, law):  # noqa: F811
+    with pytest.raises(
+        ParameterError, match="network must say the noises of all states, and digits-single says 'image'"
+    ):
+        widgets.OnePassLab("digits-single", law, folder=shipped)
+    with pytest.raises(CheckpointError, match="digits is no parallel network"):
+        widgets.OnePassLab("digits", law)
+    with pytest.raises(ParameterError, match="law must be over vectors of 20 numbers, not 19"):
+        widgets.OnePassLab("digits-parallel", law | {"factors": law["factors"][..., :19]}, folder=shipped)
+
+
+@pytest.mark.browser
+def test_the_page_makes_what_torch_makes(shipped, law, tmp_path, visit):  # noqa: F811
+    """PX-8: nothing is fetched before the button; both files then; every way's images are those of torch."""
+    if not lab_page.ORT.is_dir():
+        pytest.skip("no node_modules (make setup brings it): that one pass runs in a page was NOT tested")
+    figure = widgets.OnePassLab("digits-parallel", law, folder=shipped, seed=5)
+    models = lab_page.with_runtime(tmp_path)
+    for name in ("digits-scale", "digits-parallel"):
+        exported(name, shipped, models)
+    state = {"setting": figure.setting, "seed": figure.seed, "law": list(figure.law)}
+    lab_page.write(tmp_path, "one_pass_lab.js", state)
+    visited = visit(tmp_path, "/index.html")
+    page = visited.page
+    page.wait_for_selector(".fs-lab[data-draws]")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
+    page.wait_for_timeout(300)
+    assert not asked and "fetches two networks" in page.locator(".fs-note").text_content()
+    page.locator(".fs-go").click()
+    phase(page, "done")
+    assert {entry["file"] for entry in figure.setting["networks"]} <= set(asked)
+    assert figure.setting["networks"][1]["file"].startswith("digits-parallel-")
+    for made, wanted in zip(lab_page.shown(page, COUNT), figure.images(), strict=True):
+        assert np.abs(made - 255 * wanted[:, 0].clamp(0, 1).numpy()).max() <= 0.6
+    assert "ms an image here" in page.locator(".fs-summary").text_content()
+    page.locator("input[data-name=seed]").focus()
+    page.keyboard.press("ArrowRight")
+    phase(page, "idle")
+    page.locator(".fs-go").press("Enter")
+    phase(page, "done")
+    page.screenshot(path=str(tmp_path / "one_pass.png"), full_page=True)
+    assert visited.trouble == []
+    assert checkpoints.card("digits-scale", shipped)["weights"]["sha256"][:12] in figure.setting["networks"][0]["file"]
