@@ -68,8 +68,22 @@ def test_the_ways_are_those_of_the_library(shipped, law):  # noqa: F811
     for k, form in enumerate(("scale", "printed, no noise")):
         wanted = FORMS[form].images(reverse, x, lambda shape: pytest.fail("no noise is drawn"))
         torch.testing.assert_close(made[k].float(), wanted, rtol=1e-3, atol=1e-4)
-    said = {"scale": figure.setting["gamma"], "T": figure.setting["steps"]}
-    assert said == {"scale": GAMMA, "T": T}
+    assert (figure.setting["gamma"], figure.setting["steps"]) == (GAMMA, T)
+
+
+def test_with_a_kernel_the_page_is_sent_what_torch_makes(shipped, law, monkeypatch):  # noqa: F811
+    figure, sent = widgets.OnePassLab("digits-parallel", law, folder=shipped), []
+    monkeypatch.setattr(figure, "send", lambda content, buffers=(): sent.append((content, buffers)))
+    figure._hear(None, {"do": "stop", "run": "a"}, [])
+    assert not sent
+    figure._hear(None, {"do": "sample", "run": "a"}, [])
+    [(first, [buffer]), (last, _)] = sent
+    assert first["run"] == "a" and first["i"] == 1 and first["ms"] > 0 and last == {"run": "a", "done": True}
+    made = torch.frombuffer(bytearray(buffer), dtype=torch.float32)
+    torch.testing.assert_close(made, figure.images().float().flatten())
+    monkeypatch.setattr(figure, "images", lambda: data.load("nothing"))
+    figure._hear(None, {"do": "sample", "run": "b"}, [])
+    assert "nothing" in sent[-1][0]["failed"] and not sent[-1][0]["failed"].endswith(".")
 
 
 def test_bad_input_is_one_sentence(shipped, law):  # noqa: F811
