@@ -19,6 +19,7 @@ LONG = (200, 500, 1000)
 SEEDS = (0, 1, 2)
 COUNT = 1000
 NONE, RIVAL = "no filter", "VE ancestral"
+CORRECTED = f"{RIVAL}, predictions corrected"
 FEW = 256  # where a cell is long, or one point of many
 
 
@@ -54,7 +55,7 @@ SCOREBOARD: dict[str, Method] = {
     "DPM-Solver++(2M)": Method("dpmpp_2m"),
     "Analytic-DDPM": Method("analytic"),
     "Analytic-DDPM by frequency": Method("spectral"),
-    "VE ancestral, predictions corrected": Method("ancestral", prediction="by frequency"),
+    CORRECTED: Method("ancestral", prediction="by frequency"),
     "VE ancestral, predictions scaled": Method("ancestral", prediction="scaled"),
     "DDIM, predictions corrected": Method("ddim", prediction="by frequency"),
     "DDIM, predictions scaled": Method("ddim", prediction="scaled"),
@@ -70,14 +71,14 @@ SCOREBOARD: dict[str, Method] = {
     "predictor-corrector, best scalar": Method("pc", _best("scalar")),
 }
 
-# What the papers' claims are judged by: their samplers with every kind of filter, and what needs none.
+# What the papers' claims are judged by: their samplers with every kind of filter, and what needs none; and ours.
 JUDGED = {
     name: SCOREBOARD[name]
     for name in (
         *("reverse diffusion", "predictor-corrector", "VE ancestral", "DDIM", "DPM-Solver++(2M)", "Analytic-DDPM"),
         *("reverse diffusion, best scalar", "reverse diffusion, best TDAS", "reverse diffusion, TDAS automatic"),
         *("predictor-corrector, best scalar", "predictor-corrector, best TDAS", "predictor-corrector, TDAS automatic"),
-        "predictor-corrector, best PDS",
+        *("predictor-corrector, best PDS", CORRECTED),
     )
 }
 
@@ -85,7 +86,7 @@ JUDGED = {
 PREDICTED = {
     name: SCOREBOARD[name]
     for name in (
-        *("VE ancestral", "VE ancestral, predictions scaled", "VE ancestral, predictions corrected"),
+        *("VE ancestral", "VE ancestral, predictions scaled", CORRECTED),
         *("DDIM", "DDIM, predictions scaled", "DDIM, predictions corrected"),
         *("DPM-Solver++(2M)", "DPM-Solver++(2M), predictions corrected", "reverse diffusion, best TDAS"),
     )
@@ -95,7 +96,7 @@ PREDICTED = {
 LONG_RUNS = {
     name: SCOREBOARD[name]
     for name in (
-        *("reverse diffusion", "predictor-corrector", "VE ancestral", "DPM-Solver++(2M)"),
+        *("reverse diffusion", "predictor-corrector", "VE ancestral", "DPM-Solver++(2M)", CORRECTED),
         *("reverse diffusion, best TDAS", "predictor-corrector, best TDAS"),
     )
 }
