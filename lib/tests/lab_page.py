@@ -15,7 +15,7 @@ PAGE = """<!doctype html><html data-content_root="./"><meta charset="utf-8"><tit
 <link rel="icon" href="data:,"><div id="a"></div>
 <script type="module">
   const state = STATE;
-  for (const name of ["photos", "law"]) if (state[name]) state[name] = Uint8Array.from(state[name]);
+  for (const name of ["photos", "law", "powers"]) if (state[name]) state[name] = Uint8Array.from(state[name]);
   const handlers = {};
   const model = {
     get: (name) => state[name],

@@ -1,11 +1,11 @@
 // Runs the page's samplers on onnxruntime-web under Node, and writes every state and prediction that they pass through.
-// job: {widgets, ort, model, repeat, runs: [{sampler, steps, lam, r, seed, label, shape, rows, highest, lowest, rho}]};
+// job: {widgets, ort, model, runs: [{sampler, steps, lam, r, seed, label, second, powers, and the lab's setting}]};
 // the answer is {runs: [{nfe, levels, x: [...], mean: [...]}], seconds}, arrays in base64, seconds of one network call.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 const job = JSON.parse(readFileSync(0, "utf8"));
-const { karras, twins, walk, zoneGains } = await import(pathToFileURL(`${job.widgets}/sampling.js`));
+const { idealsOf, karras, secondRow, twins, walk, zoneGains } = await import(pathToFileURL(`${job.widgets}/sampling.js`));
 const ort = await import(pathToFileURL(`${job.ort}/ort.wasm.bundle.min.mjs`));
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmBinary = readFileSync(`${job.ort}/ort-wasm-simd-threaded.wasm`);
@@ -14,10 +14,10 @@ const text = (values) => Buffer.from(values.buffer, values.byteOffset, values.by
 
 const seconds = [];
 const runs = [];
-for (const { sampler, steps, lam, r, seed, label, shape, rows, highest, lowest, rho } of job.runs) {
+for (const { sampler, steps, lam, r, seed, label, second, powers, levels, ideals, shape, rows, highest, lowest, rho } of job.runs) {
   const [channels, size] = shape;
   const count = 2 * rows;
-  const denoise = async (x, level) => {
+  const asked = async (x, level) => {
     const given = {
       x: new ort.Tensor("float32", x, [count, ...shape]),
       sigma: new ort.Tensor("float32", new Float32Array(count).fill(level), [count]),
@@ -29,7 +29,11 @@ for (const { sampler, steps, lam, r, seed, label, shape, rows, highest, lowest, 
     seconds.push((spent.user + spent.system) / 1e6);
     return x0_hat.data;
   };
-  const noise = twins(seed, rows * channels * size * size, size, zoneGains(size, lam, r));
+  const [half, corrects] = [rows * channels * size * size, second === "corrected"];
+  const table = corrects && new Float32Array(new Uint8Array(Buffer.from(powers, "base64")).buffer);
+  const ideal = corrects && idealsOf(table, levels, ideals, channels * size * size).at(label >= 0 ? -1 : 0);
+  const denoise = corrects ? secondRow(asked, half, size, ideal) : asked;
+  const noise = twins(seed, half, size, zoneGains(size, corrects ? 1 : lam, r));
   const said = { nfe: 0, levels: [], x: [], mean: [] };
   for await (const step of walk(sampler, karras(highest, lowest, steps, rho), denoise, noise)) {
     said.nfe = step.nfe;

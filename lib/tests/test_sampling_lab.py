@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from fewsteps import checkpoints, export, filters, schedules, theory, trained, widgets
+import lab_page
+from fewsteps import checkpoints, denoisers, export, filters, schedules, theory, trained, transforms, widgets
 from fewsteps.errors import CheckpointError, ParameterError
+from fewsteps.experiments import best, filtering
 from fewsteps.widgets import sampling
 from fewsteps.widgets.bundle import HERE
 from lab_page import ORT
@@ -85,16 +87,28 @@ def model(tmp_path_factory) -> Path:
     return next(folder.iterdir())
 
 
+@pytest.fixture(scope="module")
+def ideals():
+    """What the power of the network's predictions should be, not told the class and told it."""
+    return best.ideals("mnist")
+
+
 @pytest.mark.parametrize("name", sampling.SAMPLERS)
-def test_whole_trajectories_match_torch(name, model, capsys):
-    """TDAS-3: every state and prediction of a run, both rows, by onnxruntime-web against the library's samplers."""
+def test_whole_trajectories_match_torch(name, model, ideals, capsys):
+    """TDAS-3, BEST-4: every state and prediction of a run, both rows, by onnxruntime-web against the library."""
     if not ORT.is_dir():
         pytest.skip("no node_modules (make setup brings it): that the page's samplers are torch's was NOT tested")
     labs = [
         widgets.SamplingLab(sampler=name, steps=steps, lam=lam, r=r, seed=seed, label=label)
         for steps, lam, r, seed, label in ((20, 0.8, 0.2, 3, -1), (9, 1.2, 0.4, 42, 5))
     ]
-    runs = [{**lab.setting, **{key: getattr(lab, key) for key in lab.trait_names() if key in SETTINGS}} for lab in labs]
+    labs += [
+        widgets.SamplingLab(**ideals, second="corrected", sampler=name, steps=steps, seed=seed, label=label)
+        for steps, seed, label in ((7, 3, -1), (9, 42, 5))
+    ]
+    runs = [{**lab.setting, **{key: getattr(lab, key) for key in SETTINGS}} for lab in labs]
+    for run, lab in zip(runs, labs, strict=True):
+        run["powers"] = base64.b64encode(lab.powers).decode()
     job = json.dumps({"widgets": str(HERE), "ort": str(ORT), "model": str(model), "runs": runs})
     done = subprocess.run([NODE, str(TESTS / "sampling_parity.mjs")], input=job, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -115,7 +129,25 @@ def test_whole_trajectories_match_torch(name, model, capsys):
     assert worst <= TOLERANCE
 
 
-SETTINGS = ("sampler", "steps", "lam", "r", "seed", "label")
+SETTINGS = ("sampler", "steps", "lam", "r", "seed", "label", "second")
+
+
+def test_the_second_row_is_put_right_by_its_own_gains(ideals):
+    """BEST-4: the first row is that of a run without a remedy, the second has the power that it should have."""
+    given = {"sampler": "ancestral", "steps": 6, "seed": 5}
+    *_, plain = widgets.SamplingLab(**given, lam=1.0).walk()
+    lab = widgets.SamplingLab(**given, **ideals, second="corrected", lam=0.5)
+    said = list(lab._messages())
+    x, mean = said[-1][1]
+    assert torch.allclose(x[:8], plain.x[:8], atol=1e-5) and not torch.allclose(x[8:], plain.x[8:], atol=0.01)
+    ideal = ideals["ideal"]
+    last = said[-1][0]["gains"]
+    assert len(last) == len(ideal.data) and 0.5 <= min(last) <= max(last) <= 2
+    # The last prediction of the second row: what it was before the gain, and what that asked for.
+    power = filtering.on_rings(transforms.dct2(mean[8:].double() - ideal.around).square().mean((0, 1)))
+    gain, level = torch.tensor(last, dtype=torch.float64), float(schedules.karras(schedules.VE(), 6)[-2])
+    wanted = denoisers.matching_gain(power / gain.square(), ideal.wanted(level), ideal.data)
+    assert torch.allclose(gain, wanted, rtol=1e-3) and float(gain.max()) > 1.05
 
 
 class TestBadInput:
@@ -130,6 +162,7 @@ class TestBadInput:
             ({"label": 10}, "label must be an integer from -1 to 9, not 10."),
             ({"sampler": "euler"}, "sampler must be one of reverse, ancestral, ddim, dpmpp_2m, heun, not 'euler'."),
             ({"view": "noise"}, "view must be one of state, mean, not 'noise'."),
+            ({"second": "corrected"}, "second must be one of filter, not 'corrected'."),
             (
                 {"network": "mnist-classifier"},
                 "the checkpoint must hold a network under EDM's preconditioning, "
@@ -213,6 +246,35 @@ def made_by_torch(page):
     traits = json.loads(page.locator(".fs-lab").get_attribute("data-traits"))
     *_, end = widgets.SamplingLab(**traits).walk()
     return 255 * trained.to_images(end.x, schedules.VE())[:, 0].numpy()
+
+
+@pytest.mark.browser
+def test_predictions_are_put_right_in_the_page(tmp_path, visit):
+    """BEST-4: the images are torch's, the filter's sliders are away, and one choice brings them back."""
+    if not ORT.is_dir():
+        pytest.skip("no node_modules (make setup brings it): that predictions are put right in a page was NOT tested")
+    given = {**best.ideals("digits"), "sampler": "ancestral", "steps": 5, "label": 3, "seed": 4, "second": "corrected"}
+    lab = widgets.SamplingLab("digits", **given)
+    export.write("digits", lab_page.with_runtime(tmp_path))
+    state = {key: getattr(lab, key) for key in (*SETTINGS, "view", "setting")}
+    lab_page.write(tmp_path, "sampling_lab.js", state | {"powers": list(lab.powers)})
+    visited = visit(tmp_path, "/index.html")
+    page = visited.page
+    page.wait_for_selector(".fs-lab[data-draws]")
+    page.locator(".fs-go").click()
+    phase(page, "done")
+    *_, end = lab.walk()
+    wanted = 255 * trained.to_images(end.x, schedules.VE())[:, 0].numpy()
+    made = np.concatenate(lab_page.shown(page, 8))
+    assert np.abs(made - wanted).max() <= 0.6 and np.abs(made[:8] - made[8:]).max() > 20
+    assert page.locator("[aria-label*='at the last call']").count() == 1
+    sliders = page.locator("input[data-name=lam]")
+    assert not sliders.is_visible() and "Put right" in page.locator(".fs-strips").text_content()
+    page.get_by_label("its noise filtered (TDAS)").check()
+    phase(page, "idle")
+    assert sliders.is_visible() and "Filtered" in page.locator(".fs-strips").text_content()
+    page.screenshot(path=str(tmp_path / "lab.png"), full_page=True)
+    assert visited.trouble == []
 
 
 @pytest.mark.browser

@@ -179,6 +179,24 @@ def predictions(plans: Iterable[Plan]) -> list[dict[str, Any]]:
     return found
 
 
+def ideals(network: str) -> dict[str, prediction.Ideal]:
+    """What the power of a network's predictions should be, as :class:`fewsteps.widgets.SamplingLab` is given it.
+
+    Returns
+    -------
+    dict
+        ``ideal``, and of a network that knows classes ``told``, where it is told the class.
+
+    Raises
+    ------
+    DataError
+        As for :func:`fewsteps.experiments.prediction.ideal`.
+    """
+    model = trained.load(network)
+    found = {"ideal": prediction.ideal(model, VE())}
+    return found | ({"told": prediction.ideal(model, VE(), told=True)} if model.classes else {})
+
+
 def total_variance(network: str) -> dict[str, Tensor]:
     """Power of the prediction on real noisy images plus its error, over the data's variance.
 

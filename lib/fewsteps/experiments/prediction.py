@@ -55,6 +55,10 @@ class Ideal:
         """Power of the prediction on real noisy images at a time, by ring."""
         return self.scale * filtering.on_rings(self.errors.known(onestep.level_of(self.schedule, t)))
 
+    def matching(self, how: str = "by frequency") -> Matching:
+        """The function that :class:`fewsteps.denoisers.Corrected` asks for gains."""
+        return Matching(self, how)
+
 
 def ideal(model: Trained, schedule: Schedule, *, told: bool = False) -> Ideal:
     """What the power of a network's predictions should be; it is larger where the network is told the class.

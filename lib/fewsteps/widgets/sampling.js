@@ -129,6 +129,78 @@ export function filtered(z, size, gains) {
   return out;
 }
 
+const FLOOR = 0.03; // of the data's power: where both predictions hold less, nothing is known yet and the gain goes to 1
+const MOST = 2;
+
+/**
+ * What the power of predictions should be: one or two tables of levels by rings, without the class and told it, the
+ * power of the data by ring, and its mean image, all in one array of `powers`.
+ */
+export function idealsOf(powers, levels, tables, pixels) {
+  const rings = (powers.length - pixels) / (tables * levels.length + 1);
+  const long = levels.length * rings;
+  const data = powers.subarray(tables * long, tables * long + rings);
+  const around = powers.subarray(tables * long + rings);
+  return Array.from({ length: tables }, (_, k) => ({ levels, table: powers.subarray(k * long, (k + 1) * long), data, around }));
+}
+
+/** The power that predictions should have at a noise level, by ring; logarithms are interpolated. */
+export function wantedAt({ levels, table }, level) {
+  const rings = table.length / levels.length;
+  const at = Math.log(Math.min(Math.max(level, levels[0]), levels.at(-1)));
+  let k = 1;
+  while (k < levels.length - 1 && Math.log(levels[k]) < at) k++;
+  const share = (at - Math.log(levels[k - 1])) / Math.log(levels[k] / levels[k - 1]);
+  return Float64Array.from({ length: rings }, (_, ring) => {
+    const [low, high] = [table[(k - 1) * rings + ring], table[k * rings + ring]].map((v) => Math.log(Math.max(v, 1e-30)));
+    return Math.exp(low + share * (high - low));
+  });
+}
+
+/**
+ * Predictions with the power, ring by ring, that they should have at a noise level: {mean, gains}. The gains come from
+ * these images themselves; `Corrected` and `Matching` in Python, where tables are made with gains of other images.
+ */
+export function putRight(mean, size, ideal, level) {
+  const matrix = cosines(size);
+  const [area, around] = [size * size, ideal.around];
+  const rings = ideal.data.length;
+  const ring = Int32Array.from({ length: area }, (_, k) => Math.round(Math.hypot(Math.floor(k / size), k % size)));
+  const [sums, counts] = [new Float64Array(rings), new Float64Array(rings)];
+  const spectra = [];
+  for (let at = 0; at < mean.length; at += area) {
+    const part = Float64Array.from({ length: area }, (_, p) => mean[at + p] - around[(at + p) % around.length]);
+    const spectrum = bothAxes(part, size, matrix, false);
+    for (let k = 0; k < area; k++) {
+      sums[ring[k]] += spectrum[k] ** 2;
+      counts[ring[k]] += 1;
+    }
+    spectra.push(spectrum);
+  }
+  const gains = wantedAt(ideal, level).map((wanted, k) => {
+    const least = FLOOR * ideal.data[k] + Number.MIN_VALUE;
+    return Math.min(Math.max(Math.sqrt((wanted + least) / (sums[k] / counts[k] + least)), 1 / MOST), MOST);
+  });
+  const out = new Float32Array(mean.length);
+  spectra.forEach((spectrum, part) => {
+    const at = part * area;
+    const back = bothAxes(spectrum.map((value, k) => gains[ring[k]] * value), size, matrix, true);
+    for (let p = 0; p < area; p++) out[at + p] = back[p] + around[(at + p) % around.length];
+  });
+  return { mean: out, gains };
+}
+
+/** A denoiser whose predictions from the number `half` on are put right, and heard(gains) after every call. */
+export function secondRow(denoise, half, size, ideal, heard = () => {}) {
+  return async (x, level) => {
+    const said = Float32Array.from(await denoise(x, level));
+    const { mean, gains } = putRight(said.subarray(half), size, ideal, level);
+    said.set(mean, half);
+    heard(Array.from(gains));
+    return said;
+  };
+}
+
 /** Mean power of all images of `size` pixels squared that x holds, by ring of DCT frequencies, from the zero frequency on. */
 export function ringPower(x, size) {
   const matrix = cosines(size);

@@ -1,4 +1,4 @@
-"""The index page's laboratory: a trained network sampling twice from the same noise, without and with TDAS' filter.
+"""The index page's laboratory: a trained network sampling twice from the same noise, the second time with a remedy.
 
 In the static page the network runs in the browser, exported by :mod:`fewsteps.export`; with a kernel torch runs it
 here, and the steps travel to the page as they are made. Both draw the same noise.
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 import traitlets
 from torch import Tensor
 
-from fewsteps import checkpoints, export, schedules, trained
+from fewsteps import checkpoints, export, schedules, spectra, trained
+from fewsteps.denoisers import Corrected, Denoiser, MeanOnly
 from fewsteps.errors import ParameterError
 from fewsteps.filters import tdas
 from fewsteps.parameters import integer, number
 from fewsteps.samplers import Step
 from fewsteps.samplers.walk import Noise
-from fewsteps.schedules import VE
+from fewsteps.schedules import VE, Schedule
 from fewsteps.theory import RIVALS
 from fewsteps.widgets.bundle import HERE, bundle
 from fewsteps.widgets.course import Course, Message, without_gradients
@@ -30,6 +31,9 @@ __all__ = ["SamplingLab", "gaussians"]
 
 SAMPLERS = ("reverse", "ancestral", "ddim", "dpmpp_2m", "heun")
 VIEWS = ("state", "mean")
+SECOND = ("filter", "corrected")
+"""What the second row of images has: its noise through TDAS' filter, or its predictions put right."""
+FINER = 16  # levels of the page's table to one that was measured: between them it interpolates powers of whole rings
 ROWS = 8  # images in each of the two rows
 STEPS = (2, 60)
 SIZE = 64  # pixels; beyond, a browser takes a minute for what a page should show
@@ -37,11 +41,30 @@ RUNTIME_BYTES = 14_312_951  # onnxruntime-web as the book serves it; the tests l
 RHO = 7.0
 
 
-class SamplingLab(Course):
-    """A shipped network sampling in the page: eight images as the sampler makes them, eight with its noise filtered.
+@runtime_checkable
+class Ideal(Protocol):
+    """What the power of predictions should be, as :func:`fewsteps.experiments.prediction.ideal` says it."""
 
-    Images in [0, 1] on the variance exploding process, EDM's grid of noise levels. The filter is TDAS' with one zone;
-    both rows start from the same noise z, one of them from M z, and so with all noise that the sampler injects.
+    around: Tensor
+    data: Tensor
+    errors: Any
+
+    def wanted(self, t: float) -> Tensor:
+        """By ring of frequencies, at a noise level."""
+        ...
+
+    def matching(self) -> Any:
+        """What :class:`fewsteps.denoisers.Corrected` asks for gains."""
+        ...
+
+
+class SamplingLab(Course):
+    """A shipped network sampling in the page: eight images as the sampler makes them, eight with a remedy.
+
+    Images in [0, 1] on the variance exploding process, EDM's grid of noise levels. The remedy is TDAS' filter with one
+    zone: both rows start from the same noise z, one of them from M z, and so with all noise that the sampler injects.
+    Or, where it is known what power predictions should have, gains per ring of frequencies that give it to them. Here
+    these come from the eight images themselves, so that any sampler, number of steps and class can be tried.
 
     Parameters
     ----------
@@ -59,17 +82,23 @@ class SamplingLab(Course):
         A class, or -1 for any.
     view : {"state", "mean"}
         Whether the page shows what the sampler holds or what the network predicts.
+    second : {"filter", "corrected"}
+        The remedy of the second row.
+    ideal, told : optional
+        Of :func:`fewsteps.experiments.prediction.ideal` on VE, for "corrected"; `told` of a network that is told
+        classes, which knows more then.
 
     Raises
     ------
     CheckpointError
         If there is no such checkpoint.
     ParameterError
-        If the network is of another kind or size, or a number is out of range.
+        If the network is of another kind or size, a number is out of range, or "corrected" is asked for without
+        `ideal`.
 
     Notes
     -----
-    Source: TDAS-3, Eq. 4-5; TDAS-4, Eq. 6 (one zone), on a trained network.
+    Source: TDAS-3, Eq. 4-5; TDAS-4, Eq. 6 (one zone), on a trained network; beyond the papers.
     """
 
     _esm = bundle("sampling_lab.js")
@@ -82,8 +111,12 @@ class SamplingLab(Course):
     seed = traitlets.Any(3).tag(sync=True)
     label = traitlets.Any(-1).tag(sync=True)
     view = traitlets.Any("state").tag(sync=True)
+    second = traitlets.Any("filter").tag(sync=True)
+    powers = traitlets.Bytes().tag(sync=True)
 
-    def __init__(self, network: str = "mnist", **traits: Any) -> None:
+    def __init__(
+        self, network: str = "mnist", *, ideal: Ideal | None = None, told: Ideal | None = None, **traits: Any
+    ) -> None:
         card = export.require_edm(checkpoints.card(network))
         size, channels = card["data"]["size"], card["network"]["channels"]
         if size > SIZE:
@@ -97,7 +130,10 @@ class SamplingLab(Course):
             "seed": lambda value: integer("seed", value, least=0, most=99),
             "label": lambda value: integer("label", value, least=-1, most=classes - 1),
             "view": lambda value: _one_of("view", value, VIEWS),
+            "second": lambda value: _one_of("second", value, SECOND if ideal is not None else SECOND[:1]),
         }
+        self._ideals = [one for one in (ideal, told if classes else None) if one is not None]
+        levels = _finer(ideal.errors.levels) if ideal is not None else torch.zeros(0)
         self._network, self._weights = network, card["weights"]["sha256"]
         schedule = VE()
         super().__init__(
@@ -112,12 +148,15 @@ class SamplingLab(Course):
                 "rows": ROWS,
                 "file": export.file_name(card),
                 "megabytes": round((card["weights"]["bytes"] + RUNTIME_BYTES) / 1e6),
+                "levels": levels.tolist(),
+                "ideals": len(self._ideals),
             },
+            powers=_packed(self._ideals, levels),
             **traits,
         )
         self.on_msg(self._hear)
 
-    @traitlets.validate("sampler", "steps", "lam", "r", "seed", "label", "view")
+    @traitlets.validate("sampler", "steps", "lam", "r", "seed", "label", "view", "second")
     def _within_range(self, proposal: Any) -> Any:
         return self._checks[proposal.trait.name](proposal.value)
 
@@ -138,21 +177,74 @@ class SamplingLab(Course):
         -----
         Source: TDAS-3; BASE-VE-PC, BASE-VE-ANC, BASE-DDIM, BASE-DPMS, BASE-HEUN.
         """
+        return self._run()[0]
+
+    def _run(self) -> tuple[Iterator[Step], list[Tensor]]:
+        """The steps, and the gains by which predictions of the second row are multiplied, call by call."""
         model = _loaded(self._network, self._weights)
         rival, schedule = RIVALS[self.sampler], VE()
+        denoiser: Denoiser = model.denoiser(schedule)
+        lam, gains = self.lam, []
+        if self.second == "corrected":
+            lam, ideal = 1.0, self._ideals[-1 if self.label >= 0 else 0]
+            matching = ideal.matching()
+            gains = matching.gains
+            denoiser = _SecondRow(denoiser, matching, ideal.around.float())
         steps = rival.sampler(
-            model.denoiser(schedule),
+            denoiser,
             (2 * ROWS, *model.shape),
             schedules.karras(schedule, self.steps, rho=RHO),
-            noise=twins(self.seed, model.shape[-1], self.lam, self.r),
+            noise=twins(self.seed, model.shape[-1], lam, self.r),
             cond=torch.full((2 * ROWS,), self.label) if model.classes else None,
             **rival.named,
         )
-        return without_gradients(steps)
+        return without_gradients(steps), gains
 
     def _messages(self) -> Iterator[Message]:
-        steps = self.walk()
-        return (({"i": s.i, "nfe": s.nfe, "level": s.t}, (s.x, s.x0_hat)) for s in steps)
+        steps, gains = self._run()
+        for s in steps:
+            said: dict[str, Any] = {"i": s.i, "nfe": s.nfe, "level": s.t}
+            yield said | ({"gains": _by_ring(gains[-1])} if gains else {}), (s.x, s.x0_hat)
+
+
+class _SecondRow(MeanOnly):
+    """A denoiser that puts right what it predicts of the second half of a batch."""
+
+    def __init__(self, model: Denoiser, matching: Any, around: Tensor) -> None:
+        self.model, self.second = model, Corrected(model, matching, around)
+
+    @property
+    def schedule(self) -> Schedule:
+        """That of the model."""
+        return self.model.schedule
+
+    def mean(self, x: Tensor, t: Any, cond: Any = None) -> Tensor:
+        """The model's mean of the first half, and its mean with gains of the second."""
+        parts = (None, None) if cond is None else cond.chunk(2)
+        first, second = x.chunk(2)
+        return torch.cat((self.model.mean(first, t, parts[0]), self.second.mean(second, t, parts[1])))
+
+
+def _finer(levels: Tensor) -> Tensor:
+    """`FINER` times as many steps in the logarithm, the given levels among them."""
+    place = torch.arange((len(levels) - 1) * FINER + 1, dtype=torch.float64) / FINER
+    low = place.long().clamp_max(len(levels) - 2)
+    return torch.lerp(levels.log()[low], levels.log()[low + 1], place - low).exp()
+
+
+def _packed(ideals: list[Any], levels: Tensor) -> bytes:
+    """Of each what powers should be, level by level and ring by ring; then those of data, and its mean image."""
+    parts = [torch.stack([one.wanted(float(t)) for t in levels]) for one in ideals]
+    parts += [ideals[0].data, ideals[0].around] if ideals else []
+    return np.concatenate([np.zeros(0), *(part.numpy().ravel() for part in parts)]).astype("<f4").tobytes()
+
+
+def _by_ring(gain: Tensor) -> list[float]:
+    """A mask that is the same all along a ring, from the zero frequency to the corner."""
+    ring = spectra.square_distance((gain.shape[-2], gain.shape[-1]), "dct").sqrt().round().long()
+    found = torch.zeros(int(ring.max()) + 1, dtype=torch.float64)
+    found[ring.flatten()] = gain.double().flatten()
+    return found.tolist()
 
 
 def twins(seed: int, size: int, lam: float, r: float) -> Noise:

@@ -1,13 +1,13 @@
 // The index page: a trained network sampling in the reader's browser, or by torch where a kernel stands behind the
-// page, twice from the same noise: as it is, and through TDAS' filter.
+// page, twice from the same noise: as it is, and through TDAS' filter or with its predictions put right.
 import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
-import { choice, element, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
+import { bytes, choice, element, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
 import { addressesOf, startNetwork } from "./network.js";
-import { WALKS, callsFor, karras, twins, walk, zoneGains } from "./sampling.js";
+import { WALKS, callsFor, idealsOf, karras, secondRow, twins, walk, zoneGains } from "./sampling.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
-const DECIDE = ["sampler", "steps", "lam", "r", "seed", "label"]; // what a run depends on; how it is shown does not matter
+const DECIDE = ["sampler", "steps", "lam", "r", "seed", "label", "second"]; // what a run depends on; how it is shown does not matter
 const TRAITS = [...DECIDE, "view"];
 const END = Math.SQRT1_2; // the highest frequency of an image, in cycles per pixel
 
@@ -18,8 +18,10 @@ export function levelsByCall(name, levels) {
 }
 
 function render({ model, el }) {
-  const { shape, classes, kind, highest, lowest, rho, rows, file, megabytes } = model.get("setting");
+  const { shape, classes, kind, highest, lowest, rho, rows, file, megabytes, levels: measured, ideals: tables } = model.get("setting");
   const [channels, size] = shape;
+  const half = rows * channels * size * size; // numbers in one row of images
+  const ideals = tables ? idealsOf(new Float32Array(bytes(model.get("powers")).slice().buffer), measured, tables, channels * size * size) : [];
   const home = ownFiles();
   const root = element("div", { class: "fs-lab", "data-lab": "sampling" });
   const on = stage(model, root, TRAITS, draw);
@@ -27,8 +29,9 @@ function render({ model, el }) {
 
   let network = null; // in its worker, from the first run in the browser on
   const chosen = () => Object.fromEntries(DECIDE.map((name) => [name, model.get(name)]));
-  const noiseOf = ({ seed, lam, r }) => twins(seed, rows * channels * size * size, size, zoneGains(size, lam, r));
-  const beginning = (now) => ({ i: 0, nfe: 0, level: highest, x: noiseOf(now)().map((z) => highest * z), mean: null });
+  const corrects = ({ second }) => second === "corrected";
+  const noiseOf = (now) => twins(now.seed, half, size, zoneGains(size, corrects(now) ? 1 : now.lam, now.r));
+  const beginning = (now) => ({ i: 0, nfe: 0, level: highest, x: noiseOf(now)().map((z) => highest * z), mean: null, gains: null });
 
   function browserRun(now) {
     network ??= startNetwork(addressesOf(home, file), (arrived) => {
@@ -38,30 +41,42 @@ function render({ model, el }) {
     });
     const labels = new Array(2 * rows).fill(now.label);
     const { mean, ready } = network;
-    const denoise = (x, level) => mean(x, level, labels, [2 * rows, ...shape]);
-    return { ready, steps: walk(now.sampler, karras(highest, lowest, now.steps, rho), denoise, noiseOf(now)), end() {} };
+    const ideal = corrects(now) && ideals.at(now.label >= 0 ? -1 : 0);
+    let gains = null;
+    const asked = (x, level) => mean(x, level, labels, [2 * rows, ...shape]);
+    const denoise = ideal ? secondRow(asked, half, size, ideal, (last) => (gains = last)) : asked;
+    async function* steps() {
+      for await (const step of walk(now.sampler, karras(highest, lowest, now.steps, rho), denoise, noiseOf(now))) yield { ...step, gains };
+    }
+    return { ready, steps: steps(), end() {} };
   }
 
   const course = courseOf(on, {
     chosen,
     begin: beginning,
     open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain)),
-    took: (_, step, seconds) => ({ ...step, seconds }),
+    took: (_, step, seconds) => ({ gains: null, ...step, seconds }),
     broken() {
       network?.end();
       network = null;
     },
   });
-  const strips = ["Vanilla", "Filtered"].map((title, row) => {
+  const strips = ["Vanilla", "The remedy"].map((title, row) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
     const words = element("figcaption", {});
     return { title, row, canvas, words, node: element("figure", { class: "fs-figure fs-picture-box" }, canvas, words) };
   });
+  const filterSliders = [
+    slider(on, model, { name: "lam", label: "Filter: gain λ outside r", min: 0.5, max: 1.5, step: 0.01, format: two }),
+    slider(on, model, { name: "r", label: "Filter: radius r (heights)", min: 0, max: 1, step: 0.01, format: two }),
+  ];
   const controls = [
     choice(on, model, { name: "sampler", label: "Sampler", options: Object.entries(WALKS).map(([key, { name }]) => [key, name]) }),
     slider(on, model, { name: "steps", label: "Steps", min: 2, max: 60, step: 1, toTrait: Math.round, format: String }),
-    slider(on, model, { name: "lam", label: "Filter: gain λ outside r", min: 0.5, max: 1.5, step: 0.01, format: two }),
-    slider(on, model, { name: "r", label: "Filter: radius r (heights)", min: 0, max: 1, step: 0.01, format: two }),
+    ...(tables
+      ? [choice(on, model, { name: "second", label: "Second row", options: [["corrected", "its predictions put right"], ["filter", "its noise filtered (TDAS)"]] })]
+      : []),
+    ...filterSliders,
     ...(classes
       ? [choice(on, model, { name: "label", label: kind, options: [[-1, "any"], ...Array.from({ length: classes }, (_, k) => [k, String(k)])] })]
       : []),
@@ -77,11 +92,11 @@ function render({ model, el }) {
     series: [{ key: "levels", name: "this run", style: "fs-b" }],
   });
   const gainPlot = plot(on, {
-    title: "What the filter does to the noise",
+    title: tables ? "Gains of the second row" : "What the filter does to the noise",
     height: 190,
     x: { label: "frequency (cycles per pixel)", domain: [0, 0.71] },
-    y: { label: "gain", domain: [0.4, 1.6] },
-    series: [{ key: "vanilla", name: "vanilla", style: "fs-b" }, { key: "filtered", name: "filtered", style: "fs-a" }],
+    y: { label: "gain", domain: tables ? [0.4, 2.1] : [0.4, 1.6] },
+    series: [{ key: "vanilla", name: "vanilla", style: "fs-b" }, { key: "filtered", name: tables ? "second row" : "filtered", style: "fs-a" }],
   });
   const summary = summaryLine(on);
   root.append(
@@ -109,13 +124,18 @@ function render({ model, el }) {
     const what = i === 0 ? "the start" : i === steps ? "the finished images" : `${prediction ? "the prediction" : "the state"} after step ${i} of ${steps}`;
     caption(strips[0], `noise z, as it is drawn; here ${what}.`);
     const where = WALKS[sampler].injects ? "start and all injected noise" : "the start alone, as this sampler injects no noise";
-    caption(strips[1], `M z, the same draws through TDAS’ filter (${where}); here ${what}.`);
+    const right = corrects(now);
+    if (right) caption(strips[1], `the same draws, every prediction multiplied by one gain per ring of frequencies; here ${what}.`, "Put right");
+    else caption(strips[1], `M z, the same draws through TDAS’ filter (${where}); here ${what}.`, "Filtered");
+    for (const node of filterSliders) node.hidden = right;
 
     const ys = levelsByCall(sampler, karras(highest, lowest, steps, rho));
     const xs = ys.map((_, k) => k + 1);
     levelsPlot.update({ levels: [xs, ys] }, nfe || null, `${calls} calls from ${highest} down to ${lowest}.`);
     const edge = Math.min(r * END, END);
-    gainPlot.update({ vanilla: [[0, END], [1, 1]], filtered: [[0, edge, edge, END], [1, 1, lam, lam]] }, null, `1 up to ${readable(edge)}, then ${two(lam)}.`);
+    const gains = right ? [(held.gains ?? [1, 1]).map((_, k, all) => (END * k) / (all.length - 1)), held.gains ?? [1, 1]] : [[0, edge, edge, END], [1, 1, lam, lam]];
+    const told = !right ? `1 up to ${readable(edge)}, then ${two(lam)}.` : held.gains ? `${two(Math.min(...held.gains))} to ${two(Math.max(...held.gains))} at the last call.` : "none yet.";
+    gainPlot.update({ vanilla: [[0, END], [1, 1]], filtered: gains }, null, told);
 
     const cost = home ? (network ? "the network is here" : `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
     course.tell(i ? `step ${i} of ${steps}, ${nfe} of ${calls} calls, σ = ${readable(level)}` : cost, i / steps);
@@ -127,12 +147,12 @@ function render({ model, el }) {
       stopped: `Stopped after step ${i}.`,
       failed: `The network could not be run: ${course.trouble}.`,
     }[course.phase];
-    const same = lam === 1 ? "the filter is off (λ = 1)" : `noise beyond r = ${two(r)} of the height times λ = ${two(lam)}`;
+    const same = right ? "predictions of the second row get the power they have on real noisy images" : lam === 1 ? "the filter is off (λ = 1)" : `noise beyond r = ${two(r)} of the height times λ = ${two(lam)}`;
     summary.say(`${WALKS[sampler].name}: ${steps} steps, ${calls} network calls (NFE) for each image; ${same}. ${status}`);
     Object.assign(root.dataset, { phase: course.phase, step: i, nfe, seconds: seconds ?? 0 });
   }
 
-  function caption({ title, canvas, words }, text) {
+  function caption({ title: own, canvas, words }, text, title = own) {
     words.replaceChildren(element("strong", { text: title }), `: ${text}`);
     canvas.setAttribute("aria-label", `${title}: ${text}`);
   }
