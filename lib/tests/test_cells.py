@@ -158,7 +158,7 @@ def test_what_fails_is_said_and_the_rest_is_made(tmp_path):
 
 
 def test_a_choice_is_made_once_for_all_seeds(tmp_path):
-    """The search runs on seeds of its own; every judged row carries the filter it found."""
+    """TDAS-8: the search runs on seeds of its own; every judged row carries the filter it found."""
     path = tmp_path / "t.json"
     plan = replace(QUICK, sampler="reverse")
     wanted = [Cell("best", replace(plan, seed=seed), {"rule": "best", "among": "scalar"}) for seed in (0, 1)]

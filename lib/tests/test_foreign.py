@@ -64,7 +64,7 @@ def test_excess_is_the_ratio_of_powers_and_the_rule_follows_it():
 
 
 def test_the_comparison_prefers_what_is_nearer_and_chooses_on_other_seeds():
-    """TDAS-11: few steps of reverse diffusion leave noise; a second-order solver does not."""
+    """TDAS-8, TDAS-11: few steps of reverse diffusion leave noise; a second-order solver does not."""
 
     def features(images):
         return images.flatten(1)[:, :8].double()
@@ -127,6 +127,17 @@ def test_the_verdict_says_what_the_table_does():
     assert said == (
         "at this budget the filter by the rule is better than no filter, worse than the best zone, not apart from the "
         "best scalar and worse than DPM-Solver++(2M)."
+    )
+
+
+def test_the_verdict_on_corrected_predictions_says_what_the_table_does():
+    """BEST-6."""
+    rows = [("VE ancestral", 1.0, 0.1), ("DPM-Solver++(2M)", 0.4, 0.1)]
+    assert foreign.verdict_corrected(rows) == "predictions were not corrected in this table."
+    scaled, corrected = foreign.CORRECTED
+    assert foreign.verdict_corrected([*rows, (scaled, 0.72, 0.1), (corrected, 0.6, 0.05)]) == (
+        "ancestral sampling with corrected predictions is better than predictions as they are, not apart from one gain "
+        "per call and worse than DPM-Solver++(2M)."
     )
 
 

@@ -53,6 +53,10 @@ def choose(
     ------
     ParameterError
         If the rule is unknown, or TDAS' rule gives nothing here.
+
+    Notes
+    -----
+    Source: TDAS-8; beyond the papers.
     """
     given = dict(rule)
     named = given.pop("rule", None)

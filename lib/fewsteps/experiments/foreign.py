@@ -363,6 +363,29 @@ def verdict(rows: Sequence[tuple[str, float, float]]) -> str:
     return f"at this budget the filter by the rule is {', '.join(said[:-1])} and {said[-1]}."
 
 
+def verdict_corrected(rows: Sequence[tuple[str, float, float]]) -> str:
+    """A sentence on ancestral sampling with its predictions put right, told apart as in :func:`verdict`.
+
+    Parameters
+    ----------
+    rows : sequence of (name, mean, half)
+        From :func:`compare` with an `ideal`.
+    """
+    known = {name: (mean, half) for name, mean, half in rows}
+    scaled, corrected = CORRECTED
+    if corrected not in known:
+        return "predictions were not corrected in this table."
+    said = [
+        f"{_compared(known[corrected], known[name])} {label}"
+        for name, label in (
+            ("VE ancestral", "predictions as they are"),
+            (scaled, "one gain per call"),
+            ("DPM-Solver++(2M)", "DPM-Solver++(2M)"),
+        )
+    ]
+    return f"ancestral sampling with corrected predictions is {', '.join(said[:-1])} and {said[-1]}."
+
+
 def _compared(one: tuple[float, float], other: tuple[float, float]) -> str:
     if abs(one[0] - other[0]) <= one[1] + other[1]:
         return "not apart from"
