@@ -30,8 +30,7 @@ def main(budgets: list[int]) -> int:
     size = found.shape[-1]
     power, known = pixels.read("mnist", size).power("dct"), references.read("mnist", size, "mnist-classifier")
     training = data.load("mnist", "train", size).images
-    chosen = torch.randperm(len(training), generator=torch.Generator().manual_seed(1))[: onestep.IMAGES]
-    ideal = prediction.ideal_of(found.denoiser, training[chosen].expand(-1, *found.shape))
+    ideal = prediction.ideal_of(found.denoiser, training[onestep.some_of(len(training))].expand(-1, *found.shape))
     extractor = references.feature_network("mnist-classifier")
     rows = {row["nfe"]: row for row in results.read("foreign_model")["rows"]} if RESULT.exists() else {}
     for nfe in budgets or BUDGETS:

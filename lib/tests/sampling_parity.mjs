@@ -14,7 +14,7 @@ const text = (values) => Buffer.from(values.buffer, values.byteOffset, values.by
 
 const seconds = [];
 const runs = [];
-for (const { sampler, steps, lam, r, seed, label, second, powers, levels, ideals, shape, rows, highest, lowest, rho } of job.runs) {
+for (const { sampler, steps, lam, r, seed, label, second, classes, powers, levels, ideals, shape, rows, highest, lowest, rho } of job.runs) {
   const [channels, size] = shape;
   const count = 2 * rows;
   const asked = async (x, level) => {
@@ -22,7 +22,7 @@ for (const { sampler, steps, lam, r, seed, label, second, powers, levels, ideals
       x: new ort.Tensor("float32", x, [count, ...shape]),
       sigma: new ort.Tensor("float32", new Float32Array(count).fill(level), [count]),
     };
-    if (session.inputNames.includes("label")) given.label = new ort.Tensor("int32", new Int32Array(count).fill(label), [count]);
+    if (session.inputNames.includes("label")) given.label = new ort.Tensor("int32", Int32Array.from({ length: count }, (_, k) => (label === -2 ? (k % rows) % classes : label)), [count]);
     const begin = process.cpuUsage();
     const { x0_hat } = await session.run(given);
     const spent = process.cpuUsage(begin);
@@ -31,7 +31,7 @@ for (const { sampler, steps, lam, r, seed, label, second, powers, levels, ideals
   };
   const [half, corrects] = [rows * channels * size * size, second === "corrected"];
   const table = corrects && new Float32Array(new Uint8Array(Buffer.from(powers, "base64")).buffer);
-  const ideal = corrects && idealsOf(table, levels, ideals, channels * size * size).at(label >= 0 ? -1 : 0);
+  const ideal = corrects && idealsOf(table, levels, ideals, channels * size * size).at(label === -1 ? 0 : -1);
   const denoise = corrects ? secondRow(asked, half, size, ideal) : asked;
   const noise = twins(seed, half, size, zoneGains(size, corrects ? 1 : lam, r));
   const said = { nfe: 0, levels: [], x: [], mean: [] };

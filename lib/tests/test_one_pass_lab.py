@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import lab_page
 from fewsteps import checkpoints, data, widgets
-from fewsteps.errors import CheckpointError, ParameterError
+from fewsteps.errors import ParameterError
 from fewsteps.experiments import pixel_aware, pixel_measures
 from fewsteps.experiments.pixel_aware import FORMS
+from fewsteps.schedules import PIXEL_MIN
+from fewsteps.widgets import one_pass
 from fewsteps.widgets.one_pass import COUNT
 from test_front_end import run
 from test_pixel_networks import GAMMA, T, exported, shipped  # noqa: F401  the fixture that trains them
@@ -23,6 +27,12 @@ def law(shipped):  # noqa: F811
     estimator = pixel_aware.load("digits-parallel", shipped).estimator
     known = data.load("digits", "train", 8).images[:200]
     return pixel_measures.laws(estimator, known, components=4)["latent"].tensors()
+
+
+@pytest.fixture(scope="module")
+def pair(shipped):  # noqa: F811
+    """Estimator and parallel network."""
+    return pixel_aware.load("digits-parallel", shipped)
 
 
 def f64(values):
@@ -49,60 +59,67 @@ def test_draws_have_the_law():
         np.testing.assert_allclose(np.cov(own.T), factors[k].T @ factors[k] + np.diag(spreads[k] ** 2), atol=0.03)
 
 
-def test_the_ways_are_those_of_the_library(shipped, law):  # noqa: F811
+def test_the_ways_are_those_of_the_library(pair, law):
     """PX-8: on one start and one pass, the forms that are measured."""
-    figure = widgets.OnePassLab("digits-parallel", law, folder=shipped, seed=5)
+    figure = widgets.OnePassLab(pair, law, seed=5)
     made = figure.images()
     assert made.shape == (3, COUNT, 1, 8, 8)
-    assert not torch.equal(made, widgets.OnePassLab("digits-parallel", law, folder=shipped, seed=6).images())
-    reverse, asked = pixel_aware.load("digits-parallel", shipped), []
-    noises = reverse.model.network.forward
+    assert not torch.equal(made, widgets.OnePassLab(pair, law, seed=6).images())
+    asked, noises = [], pair.noises
 
     def heard(x, *more):
         asked.append(x)
         return noises(x, *more)
 
-    figure._model.network.forward = heard
+    figure._reverse = SimpleNamespace(model=pair.model, estimator=pair.estimator, noises=heard)
     figure.images()
     [x] = asked
     for k, form in enumerate(("scale", "printed, no noise")):
-        wanted = FORMS[form].images(reverse, x, lambda shape: pytest.fail("no noise is drawn"))
+        wanted = FORMS[form].images(pair, x, lambda shape: pytest.fail("no noise is drawn"))
         torch.testing.assert_close(made[k].float(), wanted, rtol=1e-3, atol=1e-4)
+    scale, said = noises(x)
+    by_last = (x - (1 - scale).sqrt() * said[-1]) / scale.sqrt()  # Eq. 9, solved for the image
+    torch.testing.assert_close(made[2].float(), by_last.clamp(PIXEL_MIN, 1), rtol=1e-3, atol=1e-4)
     assert (figure.setting["gamma"], figure.setting["steps"]) == (GAMMA, T)
 
 
-def test_with_a_kernel_the_page_is_sent_what_torch_makes(shipped, law, monkeypatch):  # noqa: F811
-    figure, sent = widgets.OnePassLab("digits-parallel", law, folder=shipped), []
+def test_with_a_kernel_the_page_is_sent_what_torch_makes(pair, law, monkeypatch):
+    figure, sent = widgets.OnePassLab(pair, law), []
     monkeypatch.setattr(figure, "send", lambda content, buffers=(): sent.append((content, buffers)))
     figure._hear(None, {"do": "stop", "run": "a"}, [])
     assert not sent
-    figure._hear(None, {"do": "sample", "run": "a"}, [])
+    figure._wanted = "a"
+    figure._stream("a", figure._messages())
     [(first, [buffer]), (last, _)] = sent
     assert first["run"] == "a" and first["i"] == 1 and first["ms"] > 0 and last == {"run": "a", "done": True}
     made = torch.frombuffer(bytearray(buffer), dtype=torch.float32)
     torch.testing.assert_close(made, figure.images().float().flatten())
-    monkeypatch.setattr(figure, "images", lambda: data.load("nothing"))
-    figure._hear(None, {"do": "sample", "run": "b"}, [])
+    monkeypatch.setattr(figure, "_made", lambda seed: data.load("nothing"))
+    figure._wanted = "b"
+    figure._stream("b", figure._messages())
     assert "nothing" in sent[-1][0]["failed"] and not sent[-1][0]["failed"].endswith(".")
 
 
-def test_bad_input_is_one_sentence(shipped, law):  # noqa: F811
-    with pytest.raises(
-        ParameterError, match="network must say the noises of all states, and digits-single says 'image'"
-    ):
-        widgets.OnePassLab("digits-single", law, folder=shipped)
-    with pytest.raises(CheckpointError, match="digits is no parallel network"):
-        widgets.OnePassLab("digits", law)
+def test_bad_input_is_one_sentence(shipped, pair, law, monkeypatch):  # noqa: F811
+    single = pixel_aware.load("digits-single", shipped)
+    with pytest.raises(ParameterError, match="reverse must say the noises of all states, and digits-single says"):
+        widgets.OnePassLab(single, law)
     with pytest.raises(ParameterError, match="law must be over vectors of 20 numbers, not 19"):
-        widgets.OnePassLab("digits-parallel", law | {"factors": law["factors"][..., :19]}, folder=shipped)
+        widgets.OnePassLab(pair, law | {"factors": law["factors"][..., :19]})
+    monkeypatch.setattr(one_pass, "MOST_BYTES", 2**15)
+    sentence = (
+        r"the file of digits-parallel must take at most 0\.03125 MiB, for a browser, and it takes about 0\.\d: train"
+    )
+    with pytest.raises(ParameterError, match=sentence):
+        widgets.OnePassLab(pair, law)
 
 
 @pytest.mark.browser
-def test_the_page_makes_what_torch_makes(shipped, law, tmp_path, visit):  # noqa: F811
+def test_the_page_makes_what_torch_makes(shipped, pair, law, tmp_path, visit):  # noqa: F811
     """PX-8: nothing is fetched before the button; both files then; every way's images are those of torch."""
     if not lab_page.ORT.is_dir():
         pytest.skip("no node_modules (make setup brings it): that one pass runs in a page was NOT tested")
-    figure = widgets.OnePassLab("digits-parallel", law, folder=shipped, seed=5)
+    figure = widgets.OnePassLab(pair, law, seed=5)
     models = lab_page.with_runtime(tmp_path)
     for name in ("digits-scale", "digits-parallel"):
         exported(name, shipped, models)
@@ -117,8 +134,7 @@ def test_the_page_makes_what_torch_makes(shipped, law, tmp_path, visit):  # noqa
     assert not asked and "fetches two networks" in page.locator(".fs-note").text_content()
     page.locator(".fs-go").click()
     phase(page, "done")
-    assert {entry["file"] for entry in figure.setting["networks"]} <= set(asked)
-    assert figure.setting["networks"][1]["file"].startswith("digits-parallel-")
+    assert set(figure.setting["files"]) <= set(asked) and figure.setting["files"][1].startswith("digits-parallel-")
     for made, wanted in zip(lab_page.shown(page, COUNT), figure.images(), strict=True):
         assert np.abs(made - 255 * wanted[:, 0].clamp(0, 1).numpy()).max() <= 0.6
     assert "ms an image here" in page.locator(".fs-summary").text_content()
@@ -129,4 +145,4 @@ def test_the_page_makes_what_torch_makes(shipped, law, tmp_path, visit):  # noqa
     phase(page, "done")
     page.screenshot(path=str(tmp_path / "one_pass.png"), full_page=True)
     assert visited.trouble == []
-    assert checkpoints.card("digits-scale", shipped)["weights"]["sha256"][:12] in figure.setting["networks"][0]["file"]
+    assert checkpoints.card("digits-scale", shipped)["weights"]["sha256"][:12] in figure.setting["files"][0]

@@ -19,10 +19,10 @@ from fewsteps.data import load
 from fewsteps.errors import CheckpointError, DataError, ParameterError, ShapeError
 from fewsteps.experiments import gates, pixel_aware, pixel_measures, starts
 from fewsteps.experiments.sampling import Plan, sample
-from fewsteps.losses import ParallelNoise, ScaleEstimation, SingleHead, to_scale
+from fewsteps.losses import ParallelNoise, ScaleEstimation, SingleHead
 from fewsteps.losses.pixel import noised
 from fewsteps.networks import Parallel, ScaleVAE, build
-from fewsteps.schedules import PIXEL_MIN, image_scale, noise_share
+from fewsteps.schedules import PIXEL_MIN, image_scale, noise_share, to_scale
 from fewsteps.training import RECIPES, recipe, train
 from fewsteps.training.teacher import Scales
 
@@ -854,14 +854,6 @@ class TestTogether:
             [mine] = ReferenceEvaluator(str(made)).run(None, {"vector": vector.numpy()})
             wanted = pixel_aware.Estimator(trained.load(f"digits-{end}", shipped)).decoded(vector)
             assert np.abs(mine - wanted.numpy()).max() < 1e-4
-
-    def test_a_file_too_large_for_a_page_is_refused(self, shipped, monkeypatch):
-        monkeypatch.setattr(export.onnx_file, "MOST_BYTES", 2**15)
-        sentence = (
-            r"the file of digits-parallel must take at most 0\.03125 MiB, for a browser, and it takes 0\.\d: train"
-        )
-        with pytest.raises(ParameterError, match=sentence):
-            export.to_onnx("digits-parallel", shipped)
 
     def test_another_estimator_than_the_one_it_was_trained_with_is_refused(self, shipped, tmp_path):
         for path in shipped.glob("digits-*"):

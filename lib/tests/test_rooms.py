@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str] | None] = {
     "training": {"losses", "networks", "checkpoints", "data", "denoisers", "schedules", "transforms", "spectra"},
     "metrics": {"transforms", "spectra"},
     "trained": {"networks", "checkpoints", "denoisers", "schedules", "transforms", "spectra"},
-    "export": {"trained", "losses", "networks", "checkpoints", "denoisers", "schedules", "transforms", "spectra"},
+    "export": {"trained", "networks", "checkpoints", "denoisers", "schedules", "transforms", "spectra"},
     "experiments": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
         *("training", "losses", "networks", "checkpoints", "trained", "data", "metrics", "figures", "results"),
@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str] | None] = {
     "figures": set(),  # draws the tensors it is given
     "widgets": {
         *("theory", "samplers", "denoisers", "schedules", "filters", "transforms", "spectra", "wiener"),
-        *("metrics", "data", "figures", "results", "checkpoints", "networks", "trained", "export", "losses"),
+        *("metrics", "data", "figures", "results", "checkpoints", "networks", "trained", "export"),
     },
     "book": set(),
     "cli": None,

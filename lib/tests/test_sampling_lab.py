@@ -104,7 +104,7 @@ def test_whole_trajectories_match_torch(name, model, ideals, capsys):
     ]
     labs += [
         widgets.SamplingLab(**ideals, second="corrected", sampler=name, steps=steps, seed=seed, label=label)
-        for steps, seed, label in ((7, 3, -1), (9, 42, 5))
+        for steps, seed, label in ((7, 3, -1), (9, 42, -2))
     ]
     runs = [{**lab.setting, **{key: getattr(lab, key) for key in SETTINGS}} for lab in labs]
     for run, lab in zip(runs, labs, strict=True):
@@ -159,7 +159,7 @@ class TestBadInput:
             ({"lam": 0}, "lam must be a number of at least 0.5 and at most 1.5, not 0."),
             ({"r": 1.5}, "r must be a number of at least 0 and at most 1 (units of the height), not 1.5."),
             ({"seed": -1}, "seed must be an integer from 0 to 99, not -1."),
-            ({"label": 10}, "label must be an integer from -1 to 9, not 10."),
+            ({"label": 10}, "label must be an integer from -2 to 9, not 10."),
             ({"sampler": "euler"}, "sampler must be one of reverse, ancestral, ddim, dpmpp_2m, heun, not 'euler'."),
             ({"view": "noise"}, "view must be one of state, mean, not 'noise'."),
             ({"second": "corrected"}, "second must be one of filter, not 'corrected'."),
@@ -174,6 +174,19 @@ class TestBadInput:
         with pytest.raises(ParameterError) as said:
             widgets.SamplingLab(**given)
         assert str(said.value) == words
+
+    def test_what_does_not_fit_the_network_is_refused(self, ideals):
+        """BEST-4: powers of another network's predictions, or those of one class."""
+        with pytest.raises(ParameterError, match=r"label must be -1 \(any\) or -2 \(one of each\) where predictions"):
+            widgets.SamplingLab(**ideals, second="corrected", label=5)
+        with pytest.raises(ParameterError, match=r"must be of images \(1, 8, 8\) on VE, not \(1, 32, 32\)"):
+            widgets.SamplingLab("digits", ideal=ideals["ideal"])
+        with pytest.raises(ParameterError, match="told must be given beside ideal"):
+            widgets.SamplingLab(told=ideals["told"])
+        lab = widgets.SamplingLab(**ideals, second="corrected")
+        lab.label = 5
+        with pytest.raises(ParameterError, match="what power those of one class should have is not known"):
+            lab.walk()
 
     def test_an_unknown_network_lists_those_there_are(self):
         with pytest.raises(CheckpointError, match="no checkpoint is called 'imagenet': there are"):
@@ -253,7 +266,7 @@ def test_predictions_are_put_right_in_the_page(tmp_path, visit):
     """BEST-4: the images are torch's, the filter's sliders are away, and one choice brings them back."""
     if not ORT.is_dir():
         pytest.skip("no node_modules (make setup brings it): that predictions are put right in a page was NOT tested")
-    given = {**best.ideals("digits"), "sampler": "ancestral", "steps": 5, "label": 3, "seed": 4, "second": "corrected"}
+    given = {**best.ideals("digits"), "sampler": "ancestral", "steps": 5, "label": -2, "seed": 4, "second": "corrected"}
     lab = widgets.SamplingLab("digits", **given)
     export.write("digits", lab_page.with_runtime(tmp_path))
     state = {key: getattr(lab, key) for key in (*SETTINGS, "view", "setting")}
@@ -268,11 +281,16 @@ def test_predictions_are_put_right_in_the_page(tmp_path, visit):
     made = np.concatenate(lab_page.shown(page, 8))
     assert np.abs(made - wanted).max() <= 0.6 and np.abs(made[:8] - made[8:]).max() > 20
     assert page.locator("[aria-label*='at the last call']").count() == 1
-    sliders = page.locator("input[data-name=lam]")
+    sliders, one = page.locator("input[data-name=lam]"), page.locator("input[data-name=label][data-value='3']")
+    assert one.is_disabled()
     assert not sliders.is_visible() and "Put right" in page.locator(".fs-strips").text_content()
     page.get_by_label("its noise filtered (TDAS)").check()
     phase(page, "idle")
+    one.check()
     assert sliders.is_visible() and "Filtered" in page.locator(".fs-strips").text_content()
+    page.get_by_label("its predictions put right").check()
+    phase(page, "idle")
+    assert page.locator("input[data-name=label][data-value='-2']").is_checked()
     page.screenshot(path=str(tmp_path / "lab.png"), full_page=True)
     assert visited.trouble == []
 

@@ -19,7 +19,7 @@ from fewsteps.files import digest, digest_tree, exclusive, files_below, fresh_di
 # How the state of a widget names a network's file.
 _NAMED = re.compile(r'"file": "([\w-]+)-[0-9a-f]{12}\.onnx"')
 # What decides the content of the file, besides the weights.
-_SOURCES = {"export", "trained.py", "networks", "denoisers", "schedules", "losses"}
+_SOURCES = {"export", "trained.py", "networks", "denoisers", "schedules"}
 
 
 def models(project: Project, profile: str) -> None:

@@ -23,7 +23,7 @@ from fewsteps.transforms import Basis
 
 SCALAR, ZONE = "predictor-corrector, best scalar", "predictor-corrector, best TDAS"
 RULE = "predictor-corrector, TDAS' rule"
-CORRECTED = {"VE ancestral, predictions scaled": "scaled", "VE ancestral, predictions corrected": "by frequency"}
+PREDICTIONS = {"VE ancestral, predictions scaled": "scaled", "VE ancestral, predictions corrected": "by frequency"}
 """What is done to the predictions of ancestral sampling, of :data:`fewsteps.experiments.prediction.HOW`."""
 
 
@@ -292,7 +292,7 @@ def compare(
         said = "says " + ", ".join(pairs)
     made: dict[str, Callable[..., Tensor]] = {name: partial(draw, run) for name, run in runs.items()}
     if ideal is not None:
-        made |= {name: _corrected(model, shape, nfe, ideal, how, count) for name, how in CORRECTED.items()}
+        made |= {name: _corrected(model, shape, nfe, ideal, how, count) for name, how in PREDICTIONS.items()}
     rows = table(made, test, features, seeds)
     return Compared(nfe, count, sorted(rows, key=lambda row: row[1]), said, searched)
 
@@ -351,16 +351,8 @@ def verdict(rows: Sequence[tuple[str, float, float]]) -> str:
     if RULE not in known:
         return "the rule gives no filter, since kappa never reaches its quantiles."
     others = min(("VE ancestral", "DPM-Solver++(2M)"), key=lambda name: known[name][0])
-    said = [
-        f"{_compared(known[RULE], known[name])} {label}"
-        for name, label in (
-            ("predictor-corrector", "no filter"),
-            (ZONE, "the best zone"),
-            (SCALAR, "the best scalar"),
-            (others, others),
-        )
-    ]
-    return f"at this budget the filter by the rule is {', '.join(said[:-1])} and {said[-1]}."
+    against = {"predictor-corrector": "no filter", ZONE: "the best zone", SCALAR: "the best scalar", others: others}
+    return f"at this budget the filter by the rule is {_beside(known, RULE, against)}."
 
 
 def verdict_corrected(rows: Sequence[tuple[str, float, float]]) -> str:
@@ -370,20 +362,24 @@ def verdict_corrected(rows: Sequence[tuple[str, float, float]]) -> str:
     ----------
     rows : sequence of (name, mean, half)
         From :func:`compare` with an `ideal`.
+
+    Returns
+    -------
+    str
     """
     known = {name: (mean, half) for name, mean, half in rows}
-    scaled, corrected = CORRECTED
+    scaled, corrected = PREDICTIONS
     if corrected not in known:
         return "predictions were not corrected in this table."
-    said = [
-        f"{_compared(known[corrected], known[name])} {label}"
-        for name, label in (
-            ("VE ancestral", "predictions as they are"),
-            (scaled, "one gain per call"),
-            ("DPM-Solver++(2M)", "DPM-Solver++(2M)"),
-        )
-    ]
-    return f"ancestral sampling with corrected predictions is {', '.join(said[:-1])} and {said[-1]}."
+    against = {"VE ancestral": "predictions as they are", scaled: "one gain per call"}
+    against |= {ZONE: ZONE, "DPM-Solver++(2M)": "DPM-Solver++(2M)"}
+    return f"ancestral sampling with corrected predictions is {_beside(known, corrected, against)}."
+
+
+def _beside(known: Mapping[str, tuple[float, float]], name: str, against: Mapping[str, str]) -> str:
+    """As in "better than no filter, worse than the best zone and not apart from 2M"."""
+    *others, last = (f"{_compared(known[name], known[other])} {label}" for other, label in against.items())
+    return f"{', '.join(others)} and {last}"
 
 
 def _compared(one: tuple[float, float], other: tuple[float, float]) -> str:

@@ -97,7 +97,7 @@ def measure(model: Trained, *, told: bool = False) -> OneStep:
         raise ParameterError(f"{model.name} works in latents: its errors per frequency of an image are not defined.")
     source = model.card["data"]
     known = data.load(source["name"], "train", source["size"])
-    chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(1))[:IMAGES]
+    chosen = some_of(len(known))
     clean, labels = known.images[chosen], known.labels[chosen] if told and known.labels is not None else None
     schedule = VPLinear() if model.predicts == "eps" else None
     denoiser = model.denoiser(schedule)
@@ -109,6 +109,11 @@ def measure(model: Trained, *, told: bool = False) -> OneStep:
     return errors_of(
         denoiser, clean, centre, levels=levels, labels=labels, device=next(model.network.parameters()).device
     )
+
+
+def some_of(count: int) -> Tensor:
+    """Which `IMAGES` of so many errors are measured on, as indices."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(1))[:IMAGES]
 
 
 def errors_of(
@@ -135,6 +140,20 @@ def errors_of(
         The classes that the denoiser is told.
     device : optional
         Where the denoiser is.
+
+    Returns
+    -------
+    OneStep
+        Levels that its schedule does not reach are answered by its first or last time, so that they can be asked for.
+
+    Raises
+    ------
+    ParameterError
+        If the noise of its schedule is no single number at a time.
+
+    Notes
+    -----
+    Source: BASE-ADDIM.
     """
     schedule = denoiser.schedule
     low, high = trained.span(schedule)
@@ -145,8 +164,8 @@ def errors_of(
     noise = white_noise(2)
     with torch.inference_mode():
         for level in levels.tolist():
-            # A process that ends before the largest levels: its last time stands for what is beyond.
-            t = min(float(time(torch.tensor(level * (high - low)))), float(schedule.t_max))
+            t = float(time(torch.tensor(level * (high - low))))
+            t = min(max(t, float(schedule.t_min)), float(schedule.t_max))
             alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
             error, power = torch.zeros(2, *clean.shape[1:], dtype=torch.float64)
             for place, part in enumerate(clean.split(128)):

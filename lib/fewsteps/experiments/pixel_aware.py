@@ -14,10 +14,9 @@ from fewsteps import checkpoints, results, samplers, trained
 from fewsteps.errors import CheckpointError, ParameterError
 from fewsteps.experiments import starts
 from fewsteps.experiments.starts import Law
-from fewsteps.losses import to_scale
 from fewsteps.networks import ScaleVAE
 from fewsteps.parameters import integer
-from fewsteps.schedules import PIXEL_MIN, PixelAware, diffuse
+from fewsteps.schedules import PIXEL_MIN, PixelAware, diffuse, to_scale
 from fewsteps.trained import Trained
 
 BATCH = 128  # images per network call

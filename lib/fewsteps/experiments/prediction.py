@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fewsteps import trained
 from fewsteps.denoisers import Denoiser, matching_gain
+from fewsteps.errors import ParameterError
 from fewsteps.experiments import filtering, onestep, pixels
 from fewsteps.schedules import Schedule
 from fewsteps.trained import Trained
@@ -51,6 +52,11 @@ class Ideal:
         low, high = trained.span(self.schedule)
         return (high - low) ** 2
 
+    @property
+    def levels(self) -> Tensor:
+        """Noise over signal where the errors were measured, for images in [0, 1], increasing."""
+        return self.errors.levels
+
     def wanted(self, t: float) -> Tensor:
         """Power of the prediction on real noisy images at a time, by ring."""
         return self.scale * filtering.on_rings(self.errors.known(onestep.level_of(self.schedule, t)))
@@ -75,7 +81,7 @@ def ideal(model: Trained, schedule: Schedule, *, told: bool = False) -> Ideal:
     return _in_range(schedule, onestep.of(model, told=told), variance, known.mean)
 
 
-def ideal_of(denoiser: Denoiser, clean: Tensor) -> Ideal:
+def ideal_of(denoiser: Denoiser, clean: Tensor, *, device: torch.device | str = "cpu") -> Ideal:
     """The same for a denoiser that was made elsewhere, from real images and one call for each at every noise level.
 
     Parameters
@@ -83,6 +89,17 @@ def ideal_of(denoiser: Denoiser, clean: Tensor) -> Ideal:
     denoiser : Denoiser
     clean : Tensor, shape (N, C, H, W)
         Real images in [0, 1]; a thousand are enough.
+    device : optional
+        Where the denoiser is.
+
+    Returns
+    -------
+    Ideal
+
+    Raises
+    ------
+    ParameterError
+        If the noise of its schedule is no single number at a time.
 
     Notes
     -----
@@ -90,7 +107,7 @@ def ideal_of(denoiser: Denoiser, clean: Tensor) -> Ideal:
     """
     mean = clean.double().mean(0)
     variance = dct2(clean.double() - mean).square().mean((0, 1))
-    return _in_range(denoiser.schedule, onestep.errors_of(denoiser, clean, mean.float()), variance, mean)
+    return _in_range(denoiser.schedule, onestep.errors_of(denoiser, clean, mean.float(), device=device), variance, mean)
 
 
 def _in_range(schedule: Schedule, errors: onestep.OneStep, variance: Tensor, mean: Tensor) -> Ideal:
@@ -108,6 +125,11 @@ class Matching:
     how : {"as it is", "by frequency", "scaled"}
         "as it is" looks and changes nothing.
 
+    Raises
+    ------
+    ParameterError
+        If `how` is unknown.
+
     Attributes
     ----------
     gains : list of Tensor, shape (H, W)
@@ -124,6 +146,8 @@ class Matching:
     """
 
     def __init__(self, ideal: Ideal, how: str) -> None:
+        if how not in HOW:
+            raise ParameterError(f"prediction must be one of {', '.join(HOW)}, not {how!r}.")
         self.ideal, self.how = ideal, how
         self.gains: list[Tensor] = []
         self.times: list[float] = []

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from fewsteps import trained
 from fewsteps.denoisers.edm import clock, precondition
 from fewsteps.errors import ParameterError
-from fewsteps.losses import to_scale
 from fewsteps.networks import Generator, ScaleVAE
+from fewsteps.schedules import to_scale
 
 INPUTS = ("x", "sigma", "label")
 OUTPUT = "x0_hat"

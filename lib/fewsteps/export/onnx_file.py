@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fewsteps import checkpoints, trained
-from fewsteps.errors import ParameterError, UserError
+from fewsteps.errors import UserError
 from fewsteps.export import graphs
 from fewsteps.export.graphs import PARTS
 from fewsteps.files import write_atomic
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
-
-MOST_BYTES = 8 * 2**20  # of PixelAware's files, which a page offers beside all else that it fetches
 
 
 def file_name(card: dict[str, Any], part: str = "sampler") -> str:
@@ -49,7 +47,7 @@ def write(name: str, out: Path, folder: Path = checkpoints.FOLDER, part: str = "
     CheckpointError
         If there is no such checkpoint or it is damaged.
     ParameterError
-        If it is of a kind that is not exported, has no such part, or is PixelAware's and larger than 8 MiB.
+        If it is of a kind that is not exported, or has no such part.
     UserError
         If the packages that write ONNX are missing.
     """
@@ -128,13 +126,7 @@ def to_onnx(name: str, folder: Path = checkpoints.FOLDER, part: str = "sampler")
     _halve(made.graph)
     onnx.helper.set_model_props(made, entries)
     onnx.checker.check_model(made, full_check=True)
-    content = made.SerializeToString(deterministic=True)
-    if model.predicts in ("parallel", "scale") and len(content) > MOST_BYTES:
-        raise ParameterError(
-            f"the file of {name} must take at most {MOST_BYTES / 2**20:g} MiB, for a browser, and it takes "
-            f"{len(content) / 2**20:.1f}: train a smaller one."
-        )
-    return content
+    return made.SerializeToString(deterministic=True)
 
 
 def _strip(model: ModelProto) -> None:

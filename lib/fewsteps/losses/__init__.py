@@ -18,7 +18,7 @@ from fewsteps.losses.denoising import EDM, Eps, Objective, Poser, ScoreMatching
 from fewsteps.losses.distillation import Distillation, frequency_distance, frequency_weights, spatial_distance
 from fewsteps.losses.labels import CrossEntropy
 from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels, settling_eps
-from fewsteps.losses.pixel import ParallelNoise, ScaleEstimation, SingleHead, to_scale
+from fewsteps.losses.pixel import ParallelNoise, ScaleEstimation, SingleHead
 
 __all__ = [
     "EDM",
@@ -46,5 +46,4 @@ __all__ = [
     "semantic_share",
     "settling_eps",
     "spatial_distance",
-    "to_scale",
 ]

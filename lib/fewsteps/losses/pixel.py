@@ -11,9 +11,8 @@ from torch import Tensor
 
 from fewsteps.errors import ParameterError
 from fewsteps.parameters import integer, number
-from fewsteps.schedules.pixel import PIXEL_MIN, READINGS, noise_share
+from fewsteps.schedules.pixel import ESTIMATES, PIXEL_MIN, READINGS, noise_share
 
-ESTIMATES = ("scale", "log", "image")
 Estimator = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -31,40 +30,6 @@ def check_rate(gamma: float, steps: int) -> None:
     """
     integer("steps", steps, least=1)
     number("gamma", gamma, above=0, below=steps, why="Eq. 7 asks for x0 << gamma < T")
-
-
-def to_scale(said: Tensor, estimates: str, gamma: float) -> Tensor:
-    """The image scale in what an estimator's network says, within what images in [PIXEL_MIN, 1] can have.
-
-    Parameters
-    ----------
-    said : Tensor
-        Its output.
-    estimates : {"scale", "log", "image"}
-        x_delta itself; -log(x_delta) / gamma, whose error was weighed as that of the logarithm; or the image.
-    gamma : float
-        Positive.
-
-    Returns
-    -------
-    Tensor
-        x_delta, from exp(-gamma) to exp(-gamma PIXEL_MIN).
-
-    Raises
-    ------
-    ParameterError
-        If `gamma` <= 0, or `estimates` is unknown.
-
-    Notes
-    -----
-    Source: PX-5, Eq. 7.
-    """
-    number("gamma", gamma, above=0)
-    if estimates not in ESTIMATES:
-        raise ParameterError(f"estimates must be one of {', '.join(ESTIMATES)}, not {estimates!r}.")
-    said = said.float()
-    image = -said.clamp_min(1e-38).log() / gamma if estimates == "scale" else said
-    return (-gamma * image.clamp(PIXEL_MIN, 1.0)).exp()  # 1.0: an integer beside a float stops torch's ONNX exporter
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from fewsteps.schedules.pixel import (
     pixel_snr_rate,
     proposition_2_holds,
     time_to_snr,
+    to_scale,
 )
 
 __all__ = [
@@ -50,5 +51,6 @@ __all__ = [
     "snr",
     "stepped",
     "time_to_snr",
+    "to_scale",
     "uniform",
 ]

@@ -20,6 +20,9 @@ from fewsteps.schedules.base import Time, as_time
 PIXEL_MIN = 4e-3
 """The darkest pixel: one grey level, so that no pixel has rate zero."""
 
+ESTIMATES = ("scale", "log", "image")
+"""What a scale estimator's network may say."""
+
 SNR_PEAK = 2.575678909920331
 """gamma t x0 at which the SNR of a pixel falls faster than that of any other brightness: the root of 3 tanh(u/2) = u.
 
@@ -57,6 +60,40 @@ def image_scale(x0: Tensor, gamma: float) -> Tensor:
     Source: PX-1, Eq. 7.
     """
     return torch.exp(-number("gamma", gamma, above=0) * x0)
+
+
+def to_scale(said: Tensor, estimates: str, gamma: float) -> Tensor:
+    """The image scale in what an estimator's network says, within what images in [PIXEL_MIN, 1] can have.
+
+    Parameters
+    ----------
+    said : Tensor
+        Its output.
+    estimates : {"scale", "log", "image"}
+        x_delta itself; -log(x_delta) / gamma, whose error was weighed as that of the logarithm; or the image.
+    gamma : float
+        Positive.
+
+    Returns
+    -------
+    Tensor
+        x_delta, from exp(-gamma) to exp(-gamma PIXEL_MIN).
+
+    Raises
+    ------
+    ParameterError
+        If `gamma` <= 0, or `estimates` is unknown.
+
+    Notes
+    -----
+    Source: PX-5, Eq. 7.
+    """
+    number("gamma", gamma, above=0)
+    if estimates not in ESTIMATES:
+        raise ParameterError(f"estimates must be one of {', '.join(ESTIMATES)}, not {estimates!r}.")
+    said = said.float()
+    image = -said.clamp_min(1e-38).log() / gamma if estimates == "scale" else said
+    return (-gamma * image.clamp(PIXEL_MIN, 1.0)).exp()  # 1.0: an integer beside a float stops torch's ONNX exporter
 
 
 def _constant_rate(t: Tensor) -> Tensor:

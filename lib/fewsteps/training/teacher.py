@@ -15,8 +15,8 @@ from fewsteps.data import Images
 from fewsteps.errors import CheckpointError
 from fewsteps.files import digest
 from fewsteps.losses.denoising import Objective
-from fewsteps.losses.pixel import to_scale
 from fewsteps.networks import DDGAN, Autoencoder, Classifier, ScaleVAE, UNet, build
+from fewsteps.schedules import to_scale
 
 Kind = TypeVar("Kind", bound=nn.Module)
 

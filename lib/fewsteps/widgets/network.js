@@ -102,3 +102,21 @@ export function startNetwork(addresses, say) {
     },
   };
 }
+
+/** Several networks from one set of files, each in a worker of its own; say(bytes) hears what has arrived of all. */
+export function startNetworks(home, files, say) {
+  const arrived = files.map(() => 0);
+  const networks = files.map((file, k) =>
+    startNetwork(addressesOf(home, file), (bytes) => {
+      arrived[k] = bytes;
+      say(arrived.reduce((a, b) => a + b));
+    }),
+  );
+  return {
+    networks,
+    ready: Promise.all(networks.map(({ ready }) => ready)),
+    end() {
+      for (const network of networks) network.end();
+    },
+  };
+}

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import traitlets
 from torch import Tensor
 
-from fewsteps import checkpoints, export, samplers, trained
+from fewsteps import export, samplers, trained
 from fewsteps.errors import ParameterError
-from fewsteps.losses import to_scale
-from fewsteps.networks import ScaleVAE
 from fewsteps.schedules import PIXEL_MIN, PixelAware, diffuse
 from fewsteps.widgets.bundle import HERE, bundle
 from fewsteps.widgets.course import Course, Message
 from fewsteps.widgets.sampling import RUNTIME_BYTES, gaussians
 
 COUNT = 8  # images
+MOST_BYTES = 8 * 2**20  # of the pair's file, which a page offers beside all else that it fetches
 LAW = ("weights", "means", "spreads", "factors")
+
+
+class Estimator(Protocol):
+    """A scale estimator: :class:`fewsteps.experiments.pixel_aware.Estimator`."""
+
+    model: trained.Trained
+
+    def decoded(self, vectors: Tensor) -> Tensor:
+        """The scale of vectors at the last step."""
+        ...
+
+
+class Reverse(Protocol):
+    """A pair that makes one pass: :class:`fewsteps.experiments.pixel_aware.Reverse`."""
+
+    model: trained.Trained
+    estimator: Estimator
+
+    def noises(self, x: Tensor, i: int | None = None) -> tuple[Tensor, Tensor]:
+        """The estimated scale and Z^1 to Z^T of states of step T."""
+        ...
 
 
 class OnePassLab(Course):
@@ -30,22 +49,18 @@ class OnePassLab(Course):
 
     Parameters
     ----------
-    network : str
-        Checkpoint of the parallel network.
+    reverse : Reverse
+        The parallel network with its estimator, as :func:`fewsteps.experiments.pixel_aware.load` gives them.
     law : mapping of str to Tensor
         The mixture over the estimator's vectors that starts are drawn from: ``weights`` (K,), ``means`` and ``spreads``
         (K, d), ``factors`` (K, r, d), as :meth:`fewsteps.experiments.starts.Law.tensors` gives them.
-    folder : Path
-        Of the checkpoints.
     seed : int
         Of starts and noise, from 0 to 99.
 
     Raises
     ------
-    CheckpointError
-        If there is no such checkpoint, or another estimator than the one it was trained with.
     ParameterError
-        If the network says no noises, or the law is over other vectors.
+        If the network says no noises, its file would be larger than 8 MiB, or the law is over other vectors.
 
     Notes
     -----
@@ -58,31 +73,35 @@ class OnePassLab(Course):
     law = traitlets.Bytes().tag(sync=True)
     seed = traitlets.Int(3, min=0, max=99).tag(sync=True)
 
-    def __init__(
-        self, network: str, law: Mapping[str, Tensor], *, folder: Path = checkpoints.FOLDER, **traits: Any
-    ) -> None:
-        self._model = trained.load(network, folder)
-        self._estimator = trained.estimator_of(self._model.card, folder)
-        said, estimator = self._model.card["predicts"], self._estimator.network
-        assert isinstance(estimator, ScaleVAE)
+    def __init__(self, reverse: Any, law: Mapping[str, Tensor], **traits: Any) -> None:
+        self._reverse: Reverse = reverse
+        card, known = reverse.model.card, reverse.estimator.model.card
+        said, name = card["predicts"], reverse.model.name
         if said["reading"] != "marginal":
-            raise ParameterError(f"network must say the noises of all states, and {network} says {said['reading']!r}.")
+            raise ParameterError(f"reverse must say the noises of all states, and {name} says {said['reading']!r}.")
+        # The pair's file holds the estimator as well; the other file is the decoder, a part of it.
+        long = card["weights"]["bytes"] + known["weights"]["bytes"]
+        if long > MOST_BYTES:
+            raise ParameterError(
+                f"the file of {name} must take at most {MOST_BYTES / 2**20:g} MiB, for a browser, and it takes about "
+                f"{long / 2**20:.1f}: train a smaller one."
+            )
         components, rank, latent = law["factors"].shape
-        if latent != estimator.latent:
-            raise ParameterError(f"law must be over vectors of {estimator.latent} numbers, not {latent}.")
+        wanted = known["network"]["latent"]
+        if latent != wanted:
+            raise ParameterError(f"law must be over vectors of {wanted} numbers, not {latent}.")
         self._law = {key: law[key].half() for key in LAW}
-        cards = (self._estimator.card, self._model.card)
         super().__init__(
             setting={
-                "networks": [{"file": export.file_name(c), "bytes": c["weights"]["bytes"]} for c in cards],
-                "shape": list(self._model.shape),
+                "files": [export.file_name(one) for one in (known, card)],
+                "megabytes": round((long + known["weights"]["bytes"] + RUNTIME_BYTES) / 1e6),
+                "shape": list(reverse.model.shape),
                 "gamma": float(said["gamma"]),
                 "steps": int(said["steps"]),
                 "count": COUNT,
                 "components": components,
                 "latent": latent,
                 "rank": rank,
-                "runtime": RUNTIME_BYTES,
             },
             law=np.concatenate([v.numpy().astype("<f2").ravel() for v in self._law.values()]).tobytes(),
             **traits,
@@ -100,30 +119,31 @@ class OnePassLab(Course):
         -----
         Source: PX-8, Algorithm 1.
         """
-        gamma, steps, shape = self.setting["gamma"], self.setting["steps"], self._model.shape
+        return self._made(self.seed)
+
+    def _made(self, seed: int) -> Tensor:
+        gamma, shape = self.setting["gamma"], self._reverse.model.shape
         weights, means, spreads, factors = (self._law[key].double() for key in LAW)
         rank, latent = factors.shape[1:]
         wide = 2 + latent + rank
-        numbers = torch.from_numpy(gaussians(COUNT * (wide + int(torch.tensor(shape).prod())), self.seed))
+        numbers = torch.from_numpy(gaussians(COUNT * (wide + int(torch.tensor(shape).prod())), seed))
         own, noise = numbers[: COUNT * wide].reshape(COUNT, wide), numbers[COUNT * wide :].reshape(COUNT, *shape)
         uniform = (-own[:, :2].square().sum(1) / 2).exp()
         k = torch.searchsorted(weights.cumsum(0), uniform).clamp_max(len(weights) - 1)
         along = torch.einsum("nr,nrd->nd", own[:, 2 + latent :], factors[k])
         vectors = (means[k] + spreads[k] * own[:, 2 : 2 + latent] + along).float()
-        times = torch.ones(COUNT)
-        estimates, estimator = self._estimator.card["predicts"]["estimates"], self._estimator.network
-        assert isinstance(estimator, ScaleVAE)
-        with torch.inference_mode():
-            x0 = samplers.scale_image(to_scale(estimator.decode(vectors, times), estimates, gamma), gamma).double()
-            x = diffuse(PixelAware(x0, gamma), x0, 1.0, noise).float()
-            scale = to_scale(estimator(x, times)[0], estimates, gamma)
-            noises = samplers.split_maps(self._model.network(x, times, scale), steps, shape[0])
-            x, scale, noises = x.double(), scale.double(), noises.double()
-            found = samplers.estimates(x, scale, noises[-1:].expand_as(noises), gamma, reading="last")
-            back = samplers.reverse_path(x, scale, noises, factor="printed")[0]
-        return torch.stack((found[0], back, found[-1].clamp(PIXEL_MIN, 1)))
+        x0 = samplers.scale_image(self._reverse.estimator.decoded(vectors), gamma).double()
+        x = diffuse(PixelAware(x0, gamma), x0, 1.0, noise).float()
+        scale, noises = (part.double() for part in self._reverse.noises(x))
+        # Of one noise that is the last one's, Eq. 9 is read at once; T does not enter.
+        by_scale, by_last = samplers.estimates(x.double(), scale, noises[-1:], gamma)
+        back = samplers.reverse_path(x.double(), scale, noises, factor="printed")[0]
+        return torch.stack((by_scale, back, by_last.clamp(PIXEL_MIN, 1)))
 
     def _messages(self) -> Iterator[Message]:
+        return (self._timed(seed) for seed in [self.seed])  # the seed is read now, and used in the thread of the run
+
+    def _timed(self, seed: int) -> Message:
         begin = time.perf_counter()
-        made = self.images().float()
-        yield {"i": 1, "ms": 1000 * (time.perf_counter() - begin)}, (made,)
+        made = self._made(seed).float()
+        return {"i": 1, "ms": 1000 * (time.perf_counter() - begin)}, (made,)

@@ -3,27 +3,26 @@
 import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
 import { bytes, element, gaussians, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { addressesOf, startNetwork } from "./network.js";
+import { startNetworks } from "./network.js";
 import { drawn, halves, numbersFor, startStates, threeWays } from "./one_pass.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
 const WAYS = ["The scale alone", "Algorithm 1 as printed", "The last noise alone"];
 
 function render({ model, el }) {
-  const { networks, shape, gamma, steps, count, components, latent, rank, runtime } = model.get("setting");
+  const { files, megabytes, shape, gamma, steps, count, components, latent, rank } = model.get("setting");
   const [channels, size] = shape;
   const long = channels * size * size;
   const root = element("div", { class: "fs-lab", "data-lab": "one-pass" });
   const on = stage(model, root, ["seed"], draw);
   const home = ownFiles();
-  const megabytes = Math.round((networks.reduce((sum, { bytes: own }) => sum + own, 0) + runtime) / 1e6);
 
   let started = null; // decoder and pair, from the first run in the browser on
   const chosen = () => ({ seed: model.get("seed") });
 
   function browserRun({ seed }) {
-    started ??= networks.map(({ file }) => startNetwork(addressesOf(home, file), (arrived) => course.arriving(`${(arrived / 1e6).toFixed(1)} MB of a file are here`)));
-    const [decoder, pair] = started;
+    started ??= startNetworks(home, files, (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`));
+    const [decoder, pair] = started.networks;
     const ends = [components, components * latent, components * latent, components * latent * rank].reduce((all, n) => [...all, all.at(-1) + n], [0]);
     const all = halves(bytes(model.get("law")));
     const law = ends.slice(0, -1).map((from, k) => all.subarray(from, ends[k + 1]));
@@ -39,7 +38,7 @@ function render({ model, el }) {
       });
       yield { i: 1, x: threeWays(x, scale, noises, gamma, steps, long), ms: performance.now() - begin };
     }
-    return { ready: Promise.all(started.map(({ ready }) => ready)), steps: once(), end() {} };
+    return { ready: started.ready, steps: once(), end() {} };
   }
 
   const course = courseOf(on, {
@@ -48,7 +47,7 @@ function render({ model, el }) {
     open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain)),
     took: (_, { i, x, ms }) => ({ i, x, ms }),
     broken() {
-      for (const network of started ?? []) network.end();
+      started?.end();
       started = null;
     },
   });
@@ -71,9 +70,7 @@ function render({ model, el }) {
   );
   el.append(root);
   const fitting = columnsThatFit(on, root, count);
-  on.onLeave(() => {
-    for (const network of started ?? []) network.end();
-  });
+  on.onLeave(() => started?.end());
 
   function draw() {
     const { i, x, ms } = course.follow();

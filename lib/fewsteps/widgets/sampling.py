@@ -30,6 +30,7 @@ from fewsteps.widgets.course import Course, Message, without_gradients
 __all__ = ["SamplingLab", "gaussians"]
 
 SAMPLERS = ("reverse", "ancestral", "ddim", "dpmpp_2m", "heun")
+ANY, EACH = -1, -2  # in place of a class
 VIEWS = ("state", "mean")
 SECOND = ("filter", "corrected")
 """What the second row of images has: its noise through TDAS' filter, or its predictions put right."""
@@ -42,19 +43,35 @@ RHO = 7.0
 
 
 @runtime_checkable
+class Matching(Protocol):
+    """What :class:`fewsteps.denoisers.Corrected` asks for gains, and the masks that it gave."""
+
+    gains: list[Tensor]
+
+    def __call__(self, k: int, t: float, power: Tensor) -> Tensor:
+        """The mask of the k-th call."""
+        ...
+
+
+@runtime_checkable
 class Ideal(Protocol):
     """What the power of predictions should be, as :func:`fewsteps.experiments.prediction.ideal` says it."""
 
+    schedule: Schedule
     around: Tensor
     data: Tensor
-    errors: Any
+
+    @property
+    def levels(self) -> Tensor:
+        """Noise levels at which it was measured, increasing."""
+        ...
 
     def wanted(self, t: float) -> Tensor:
         """By ring of frequencies, at a noise level."""
         ...
 
-    def matching(self) -> Any:
-        """What :class:`fewsteps.denoisers.Corrected` asks for gains."""
+    def matching(self) -> Matching:
+        """For one run."""
         ...
 
 
@@ -64,7 +81,7 @@ class SamplingLab(Course):
     Images in [0, 1] on the variance exploding process, EDM's grid of noise levels. The remedy is TDAS' filter with one
     zone: both rows start from the same noise z, one of them from M z, and so with all noise that the sampler injects.
     Or, where it is known what power predictions should have, gains per ring of frequencies that give it to them. Here
-    these come from the eight images themselves, so that any sampler, number of steps and class can be tried.
+    these come from the eight images themselves, so that any sampler and any number of steps can be tried.
 
     Parameters
     ----------
@@ -79,7 +96,8 @@ class SamplingLab(Course):
     seed : int
         From 0 to 99, of the page's own generator.
     label : int
-        A class, or -1 for any.
+        A class, -1 for any, or -2 for one image of each. Where predictions are corrected it must be one of the last
+        two: what power the predictions of one class should have is not known.
     view : {"state", "mean"}
         Whether the page shows what the sampler holds or what the network predicts.
     second : {"filter", "corrected"}
@@ -93,8 +111,8 @@ class SamplingLab(Course):
     CheckpointError
         If there is no such checkpoint.
     ParameterError
-        If the network is of another kind or size, a number is out of range, or "corrected" is asked for without
-        `ideal`.
+        If the network is of another kind or size, a number is out of range, "corrected" is asked for without `ideal`
+        or with one class, or `ideal` and `told` are not of this network and VE.
 
     Notes
     -----
@@ -128,12 +146,12 @@ class SamplingLab(Course):
             "lam": lambda value: number("lam", value, least=0.5, most=1.5),
             "r": lambda value: number("r", value, least=0, most=1, why="units of the height"),
             "seed": lambda value: integer("seed", value, least=0, most=99),
-            "label": lambda value: integer("label", value, least=-1, most=classes - 1),
+            "label": lambda value: integer("label", value, least=-2 if classes else -1, most=classes - 1),
             "view": lambda value: _one_of("view", value, VIEWS),
             "second": lambda value: _one_of("second", value, SECOND if ideal is not None else SECOND[:1]),
         }
-        self._ideals = [one for one in (ideal, told if classes else None) if one is not None]
-        levels = _finer(ideal.errors.levels) if ideal is not None else torch.zeros(0)
+        self._ideals = _checked(ideal, told, (channels, size, size), classes)
+        levels = _finer(ideal.levels) if ideal is not None else torch.zeros(0)
         self._network, self._weights = network, card["weights"]["sha256"]
         schedule = VE()
         super().__init__(
@@ -154,6 +172,7 @@ class SamplingLab(Course):
             powers=_packed(self._ideals, levels),
             **traits,
         )
+        self._labels()
         self.on_msg(self._hear)
 
     @traitlets.validate("sampler", "steps", "lam", "r", "seed", "label", "view", "second")
@@ -166,16 +185,18 @@ class SamplingLab(Course):
         Returns
         -------
         iterator of Step
-            Of 16 images, of which the first 8 are without the filter.
+            Of 16 images, of which the first 8 are without the remedy.
 
         Raises
         ------
+        ParameterError
+            If predictions of one class are to be corrected.
         ShapeError
             If the network returns NaN.
 
         Notes
         -----
-        Source: TDAS-3; BASE-VE-PC, BASE-VE-ANC, BASE-DDIM, BASE-DPMS, BASE-HEUN.
+        Source: TDAS-3; beyond the papers; BASE-VE-PC, BASE-VE-ANC, BASE-DDIM, BASE-DPMS, BASE-HEUN.
         """
         return self._run()[0]
 
@@ -184,9 +205,9 @@ class SamplingLab(Course):
         model = _loaded(self._network, self._weights)
         rival, schedule = RIVALS[self.sampler], VE()
         denoiser: Denoiser = model.denoiser(schedule)
-        lam, gains = self.lam, []
+        labels, lam, gains = self._labels(), self.lam, list[Tensor]()
         if self.second == "corrected":
-            lam, ideal = 1.0, self._ideals[-1 if self.label >= 0 else 0]
+            lam, ideal = 1.0, self._ideals[0 if self.label == ANY else -1]
             matching = ideal.matching()
             gains = matching.gains
             denoiser = _SecondRow(denoiser, matching, ideal.around.float())
@@ -195,22 +216,38 @@ class SamplingLab(Course):
             (2 * ROWS, *model.shape),
             schedules.karras(schedule, self.steps, rho=RHO),
             noise=twins(self.seed, model.shape[-1], lam, self.r),
-            cond=torch.full((2 * ROWS,), self.label) if model.classes else None,
+            cond=labels,
             **rival.named,
         )
         return without_gradients(steps), gains
 
+    def _labels(self) -> Tensor | None:
+        """The class of each of the 16 images."""
+        classes = self.setting["classes"]
+        if self.second == "corrected" and self.label >= 0:
+            raise ParameterError(
+                f"label must be {ANY} (any) or {EACH} (one of each) where predictions are corrected, not {self.label}: "
+                "what power those of one class should have is not known."
+            )
+        if not classes:
+            return None
+        one = torch.arange(ROWS) % classes if self.label == EACH else torch.full((ROWS,), self.label)
+        return one.repeat(2)
+
     def _messages(self) -> Iterator[Message]:
-        steps, gains = self._run()
-        for s in steps:
-            said: dict[str, Any] = {"i": s.i, "nfe": s.nfe, "level": s.t}
-            yield said | ({"gains": _by_ring(gains[-1])} if gains else {}), (s.x, s.x0_hat)
+        steps, gains = self._run()  # now, and not in the thread that makes the steps: the controls may move on
+
+        def said(step: Step) -> dict[str, Any]:
+            last = {"gains": _by_ring(gains[-1])} if gains else {}
+            return {"i": step.i, "nfe": step.nfe, "level": step.t} | last
+
+        return ((said(step), (step.x, step.x0_hat)) for step in steps)
 
 
 class _SecondRow(MeanOnly):
     """A denoiser that puts right what it predicts of the second half of a batch."""
 
-    def __init__(self, model: Denoiser, matching: Any, around: Tensor) -> None:
+    def __init__(self, model: Denoiser, matching: Matching, around: Tensor) -> None:
         self.model, self.second = model, Corrected(model, matching, around)
 
     @property
@@ -232,7 +269,18 @@ def _finer(levels: Tensor) -> Tensor:
     return torch.lerp(levels.log()[low], levels.log()[low + 1], place - low).exp()
 
 
-def _packed(ideals: list[Any], levels: Tensor) -> bytes:
+def _checked(ideal: Ideal | None, told: Ideal | None, shape: tuple[int, ...], classes: int) -> list[Ideal]:
+    """The ideals that there are, if they are of this network."""
+    if told is not None and (ideal is None or not classes):
+        raise ParameterError("told must be given beside ideal, and of a network that knows classes.")
+    found = [one for one in (ideal, told) if one is not None]
+    for one in found:
+        if tuple(one.around.shape) != shape or not isinstance(one.schedule, VE):
+            raise ParameterError(f"ideal and told must be of images {shape} on VE, not {tuple(one.around.shape)}.")
+    return found
+
+
+def _packed(ideals: list[Ideal], levels: Tensor) -> bytes:
     """Of each what powers should be, level by level and ring by ring; then those of data, and its mean image."""
     parts = [torch.stack([one.wanted(float(t)) for t in levels]) for one in ideals]
     parts += [ideals[0].data, ideals[0].around] if ideals else []

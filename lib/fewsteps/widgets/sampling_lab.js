@@ -9,6 +9,7 @@ import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
 const DECIDE = ["sampler", "steps", "lam", "r", "seed", "label", "second"]; // what a run depends on; how it is shown does not matter
 const TRAITS = [...DECIDE, "view"];
+const [ANY, EACH] = [-1, -2]; // in place of a class
 const END = Math.SQRT1_2; // the highest frequency of an image, in cycles per pixel
 
 /** The noise level of every network call of a run. */
@@ -39,9 +40,9 @@ function render({ model, el }) {
       if (share < 1) course.arriving(`${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here`, share);
       else course.arriving("starting the network");
     });
-    const labels = new Array(2 * rows).fill(now.label);
+    const labels = Array.from({ length: 2 * rows }, (_, k) => (now.label === EACH ? (k % rows) % classes : now.label));
     const { mean, ready } = network;
-    const ideal = corrects(now) && ideals.at(now.label >= 0 ? -1 : 0);
+    const ideal = corrects(now) && ideals.at(now.label === ANY ? 0 : -1);
     let gains = null;
     const asked = (x, level) => mean(x, level, labels, [2 * rows, ...shape]);
     const denoise = ideal ? secondRow(asked, half, size, ideal, (last) => (gains = last)) : asked;
@@ -70,6 +71,15 @@ function render({ model, el }) {
     slider(on, model, { name: "lam", label: "Filter: gain λ outside r", min: 0.5, max: 1.5, step: 0.01, format: two }),
     slider(on, model, { name: "r", label: "Filter: radius r (heights)", min: 0, max: 1, step: 0.01, format: two }),
   ];
+  const classNames = Array.from({ length: classes }, (_, k) => [k, String(k)]);
+  const labels = classes ? [choice(on, model, { name: "label", label: kind, options: [[ANY, "any"], [EACH, "one of each"], ...classNames] })] : [];
+  const single = labels.flatMap((node) => [...node.querySelectorAll("input")]).filter(({ dataset }) => Number(dataset.value) >= 0);
+  // What power the predictions of one class should have is not known.
+  on.listen("second", () => {
+    if (!corrects(chosen()) || model.get("label") < 0) return;
+    model.set("label", EACH);
+    model.save_changes();
+  });
   const controls = [
     choice(on, model, { name: "sampler", label: "Sampler", options: Object.entries(WALKS).map(([key, { name }]) => [key, name]) }),
     slider(on, model, { name: "steps", label: "Steps", min: 2, max: 60, step: 1, toTrait: Math.round, format: String }),
@@ -77,9 +87,7 @@ function render({ model, el }) {
       ? [choice(on, model, { name: "second", label: "Second row", options: [["corrected", "its predictions put right"], ["filter", "its noise filtered (TDAS)"]] })]
       : []),
     ...filterSliders,
-    ...(classes
-      ? [choice(on, model, { name: "label", label: kind, options: [[-1, "any"], ...Array.from({ length: classes }, (_, k) => [k, String(k)])] })]
-      : []),
+    ...labels,
     slider(on, model, { name: "seed", label: "Seed of the noise", min: 0, max: 99, step: 1, toTrait: Math.round, format: String }),
     choice(on, model, { name: "view", label: "Show", options: [["state", "what the sampler holds, xₜ"], ["mean", "what the network predicts, x̂₀"]] }),
     resetButton(model, TRAITS),
@@ -128,12 +136,13 @@ function render({ model, el }) {
     if (right) caption(strips[1], `the same draws, every prediction multiplied by one gain per ring of frequencies; here ${what}.`, "Put right");
     else caption(strips[1], `M z, the same draws through TDAS’ filter (${where}); here ${what}.`, "Filtered");
     for (const node of filterSliders) node.hidden = right;
+    for (const input of single) input.disabled = right;
 
     const ys = levelsByCall(sampler, karras(highest, lowest, steps, rho));
     const xs = ys.map((_, k) => k + 1);
     levelsPlot.update({ levels: [xs, ys] }, nfe || null, `${calls} calls from ${highest} down to ${lowest}.`);
     const edge = Math.min(r * END, END);
-    const gains = right ? [(held.gains ?? [1, 1]).map((_, k, all) => (END * k) / (all.length - 1)), held.gains ?? [1, 1]] : [[0, edge, edge, END], [1, 1, lam, lam]];
+    const gains = right ? [held.gains ? held.gains.map((_, k) => k / (2 * size)) : [0, END], held.gains ?? [1, 1]] : [[0, edge, edge, END], [1, 1, lam, lam]];
     const told = !right ? `1 up to ${readable(edge)}, then ${two(lam)}.` : held.gains ? `${two(Math.min(...held.gains))} to ${two(Math.max(...held.gains))} at the last call.` : "none yet.";
     gainPlot.update({ vanilla: [[0, END], [1, 1]], filtered: gains }, null, told);
 

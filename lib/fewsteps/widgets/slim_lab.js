@@ -3,7 +3,7 @@
 import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
 import { choice, element, gaussians, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { addressesOf, startNetwork } from "./network.js";
+import { startNetworks } from "./network.js";
 import { karras, ringPower, walk } from "./sampling.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
@@ -41,18 +41,12 @@ function render({ model, el }) {
 
   /** All networks in the browser, one step of each after the other, so that none computes beside another. */
   function browserRun(now) {
-    const arrived = networks.map(() => 0);
-    started ??= networks.map(({ file }, k) =>
-      startNetwork(addressesOf(home, file), (bytes) => {
-        arrived[k] = bytes;
-        course.arriving(`${(arrived.reduce((a, b) => a + b) / 1e6).toFixed(0)} MB are here`);
-      }),
-    );
+    started ??= startNetworks(home, networks.map(({ file }) => file), (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`));
     const labels = new Array(count).fill(now.label);
     const levels = karras(highest, lowest, now.steps, rho);
     const noise = () => startOf(now);
     async function* steps() {
-      const walks = started.map(({ mean }, k) =>
+      const walks = started.networks.map(({ mean }, k) =>
         walk("ddim", levels, async (x, level) => {
           const begin = performance.now();
           const said = await mean(x, level, labels, [count, ...shape]);
@@ -65,7 +59,7 @@ function render({ model, el }) {
         for (const [network, run] of walks.entries()) yield { ...(await run.next()).value, network, ms: took[network] };
       }
     }
-    return { ready: Promise.all(started.map(({ ready }) => ready)), steps: steps(), end() {} };
+    return { ready: started.ready, steps: steps(), end() {} };
   }
 
   const course = courseOf(on, {
@@ -77,7 +71,7 @@ function render({ model, el }) {
       return step.network === networks.length - 1 ? { i: step.i, level: step.level, ...moved } : { i, level, ...moved };
     },
     broken() {
-      for (const network of started ?? []) network.end();
+      started?.end();
       started = null;
     },
   });
@@ -133,7 +127,7 @@ function render({ model, el }) {
   el.append(root);
   const fitting = columnsThatFit(on, root, count);
   on.onLeave(() => {
-    for (const network of started ?? []) network.end();
+    started?.end();
   });
 
   const middle = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
