@@ -254,6 +254,7 @@ def test_rules():
 
 
 def test_filters_from_what_a_plan_says():
+    """TDAS-6: a number and a mask over pixels go together too."""
     made = filtering.build({"kind": "pds_data", "alpha": 5, "direction": "M_inv", "drift": True}, "cifar10", 32)
     power = pixels.read("cifar10", 32).dft * 1024
     assert torch.allclose(made.frequency.exact, filters.pds_mask(power, 5).reciprocal(), rtol=1e-3)
@@ -263,6 +264,9 @@ def test_filters_from_what_a_plan_says():
     assert turned.solenoid == filters.Solenoid(3, 0.5)
     spaced = filtering.build({"kind": "tdas", "lam": 0.9, "r": 0.3, "space": "tdas"}, "lfw", 64)
     assert spaced.space.exact.shape == (3, 64, 64)
+    both = filtering.build({"kind": "scalar", "lam": 0.5, "space": "tdas", "where": ["predictor"]}, "lfw", 64)
+    assert torch.equal(both.space.exact, 0.5 * spaced.space.exact) and both.frequency is None
+    assert both.where == filters.scalar(0.5, where=["predictor"]).where
     rings = filtering.build({"kind": "rings", "gains": [0.5] * 11, "basis": "dct"}, "digits", 8)
     assert torch.allclose(rings.apply(torch.ones(1, 8, 8)), torch.full((1, 8, 8), 0.5))
 

@@ -55,7 +55,7 @@ def build(said: Mapping[str, Any] | None, dataset: str, size: int) -> Filter:
     kind, turned, space = given.pop("kind", None), given.pop("solenoid", None), given.pop("space", None)
     shape = (size, size)
     builders: dict[str, Callable[..., Filter]] = {
-        "scalar": filters.scalar,
+        "scalar": _scalar,
         "tdas": partial(filters.tdas, shape),
         "pds": partial(filters.pds_radial, shape),
         "pds_data": partial(_pds_data, dataset, size),
@@ -93,6 +93,11 @@ def on_rings(values: Tensor, basis: Basis = "dct") -> Tensor:
     """
     ring = rings_of(values.shape[-1], basis).flatten()
     return torch.bincount(ring, values.double().flatten()) / torch.bincount(ring)
+
+
+def _scalar(*, lam: float, space: Tensor | None = None, **placed: Any) -> Filter:
+    made = filters.scalar(lam, **placed)
+    return made if space is None else Filter(space=lam * space, where=made.where, drift=made.drift)
 
 
 def _pds_data(dataset: str, size: int, *, alpha: float, **given: Any) -> Filter:
