@@ -21,6 +21,13 @@ from fewsteps.shapes import Float
 from fewsteps.theory import RingData, propagate, steps_for
 
 GAINS = [0.5 + 0.01 * k for k in range(60)]
+JUDGED_TWICE = {
+    "VE ancestral": ("ancestral", "as it is"),
+    "VE ancestral, predictions corrected": ("ancestral", "by frequency"),
+    "DDIM": ("ddim", "as it is"),
+    "DPM-Solver++(2M)": ("dpmpp_2m", "as it is"),
+}
+"""Sampler and prediction of what ``tools/measure_agreement.py`` judges in the features of others as well."""
 
 
 def scoreboard(data: RingData, size: int, nfe: int, source: RingData) -> dict[str, float | None]:
