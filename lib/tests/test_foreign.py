@@ -141,6 +141,19 @@ def test_the_verdict_on_corrected_predictions_says_what_the_table_does():
     )
 
 
+def test_what_needs_no_search_is_judged_by_more_images():
+    """BEST-6."""
+    known = metrics.Moments.of(real().flatten(1)[:, :8].double())
+    ideal = prediction.ideal_of(model(), real(256))
+    found = foreign.unfiltered(
+        model(), SHAPE, 6, known, lambda x: x.flatten(1)[:, :8].double(), ideal, count=256, seeds=(0, 1)
+    )
+    names = [name for name, *_ in found.rows]
+    assert set(names) == {"VE ancestral", "DPM-Solver++(2M)", *foreign.PREDICTIONS} and found.count == 256
+    assert names.index("VE ancestral") > names.index("VE ancestral, predictions corrected")
+    assert "one gain per call and" in foreign.verdict_corrected(found.rows)
+
+
 def test_what_was_measured_is_of_the_shipped_pipeline():
     """TDAS-8: every way to sample, at both budgets, the nearest first."""
     found = foreign.measured()

@@ -297,6 +297,41 @@ def compare(
     return Compared(nfe, count, sorted(rows, key=lambda row: row[1]), said, searched)
 
 
+def unfiltered(
+    model: Denoiser,
+    shape: Sequence[int],
+    nfe: int,
+    test: metrics.Moments,
+    features: Callable[[Tensor], Tensor],
+    ideal: Ideal,
+    *,
+    count: int,
+    seeds: Sequence[int],
+) -> Compared:
+    """Ancestral sampling with and without corrected predictions, and 2M: nothing to search, so more images.
+
+    Parameters
+    ----------
+    model, shape, nfe, test, features, ideal, count, seeds
+        As for :func:`compare`.
+
+    Returns
+    -------
+    Compared
+
+    Notes
+    -----
+    Source: beyond the papers.
+    """
+    made: dict[str, Callable[..., Tensor]] = {
+        name: partial(images, model, shape, RUNS[name], nfe, count=count)
+        for name in ("VE ancestral", "DPM-Solver++(2M)")
+    }
+    made |= {name: _corrected(model, shape, nfe, ideal, how, count) for name, how in PREDICTIONS.items()}
+    rows = table(made, test, features, seeds)
+    return Compared(nfe, count, sorted(rows, key=lambda row: row[1]), "was not asked", [])
+
+
 def _corrected(
     model: Denoiser, shape: Sequence[int], nfe: int, ideal: Ideal, how: str, count: int
 ) -> Callable[..., Tensor]:
@@ -319,15 +354,20 @@ def _told(tried: families.Found) -> str:
     return found + (f" ({'; '.join(at_ends)})" if at_ends else "")
 
 
-def measured() -> list[Compared]:
+def measured(part: str = "rows") -> list[Compared]:
     """What ``tools/measure_foreign.py`` found on the shipped pipeline.
+
+    Parameters
+    ----------
+    part : {"rows", "unfiltered"}
+        Everything by few images, or what needs no search by more.
 
     Raises
     ------
     DataError
         If the table is not there.
     """
-    rows = results.read("foreign_model")["rows"]
+    rows = results.read("foreign_model").get(part, [])
     return [Compared(**row | {"rows": [(name, mean, half) for name, mean, half in row["rows"]]}) for row in rows]
 
 
@@ -361,7 +401,7 @@ def verdict_corrected(rows: Sequence[tuple[str, float, float]]) -> str:
     Parameters
     ----------
     rows : sequence of (name, mean, half)
-        From :func:`compare` with an `ideal`.
+        From :func:`compare` with an `ideal`, or from :func:`unfiltered`.
 
     Returns
     -------
@@ -372,7 +412,8 @@ def verdict_corrected(rows: Sequence[tuple[str, float, float]]) -> str:
     if corrected not in known:
         return "predictions were not corrected in this table."
     against = {"VE ancestral": "predictions as they are", scaled: "one gain per call"}
-    against |= {ZONE: ZONE, "DPM-Solver++(2M)": "DPM-Solver++(2M)"}
+    against |= {ZONE: ZONE} if ZONE in known else {}
+    against |= {"DPM-Solver++(2M)": "DPM-Solver++(2M)"}
     return f"ancestral sampling with corrected predictions is {_beside(known, corrected, against)}."
 
 
