@@ -108,7 +108,7 @@ def test_whole_trajectories_match_torch(name, model, ideals, capsys):
     ]
     runs = [{**lab.setting, **{key: getattr(lab, key) for key in SETTINGS}} for lab in labs]
     for run, lab in zip(runs, labs, strict=True):
-        run["powers"] = base64.b64encode(lab.powers).decode()
+        run["powers"] = base64.b64encode(lab.powers or b"").decode()
     job = json.dumps({"widgets": str(HERE), "ort": str(ORT), "model": str(model), "runs": runs})
     done = subprocess.run([NODE, str(TESTS / "sampling_parity.mjs")], input=job, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -205,6 +205,11 @@ class TestBadInput:
         lab = widgets.SamplingLab()
         with pytest.raises(ParameterError, match="lam must"):
             lab.lam = 3
+
+
+def test_the_first_page_can_show_the_figure():
+    """Its state is written into a page of prose, where bytes have no place."""
+    assert widgets.SamplingLab().powers is None
 
 
 def test_the_figure_names_the_weights_that_are_there():

@@ -130,7 +130,7 @@ class SamplingLab(Course):
     label = traitlets.Any(-1).tag(sync=True)
     view = traitlets.Any("state").tag(sync=True)
     second = traitlets.Any("filter").tag(sync=True)
-    powers = traitlets.Bytes().tag(sync=True)
+    powers = traitlets.Bytes(None, allow_none=True).tag(sync=True)  # bytes have no place on the page of prose
 
     def __init__(
         self, network: str = "mnist", *, ideal: Ideal | None = None, told: Ideal | None = None, **traits: Any
@@ -280,11 +280,13 @@ def _checked(ideal: Ideal | None, told: Ideal | None, shape: tuple[int, ...], cl
     return found
 
 
-def _packed(ideals: list[Ideal], levels: Tensor) -> bytes:
+def _packed(ideals: list[Ideal], levels: Tensor) -> bytes | None:
     """Of each what powers should be, level by level and ring by ring; then those of data, and its mean image."""
+    if not ideals:
+        return None
     parts = [torch.stack([one.wanted(float(t)) for t in levels]) for one in ideals]
-    parts += [ideals[0].data, ideals[0].around] if ideals else []
-    return np.concatenate([np.zeros(0), *(part.numpy().ravel() for part in parts)]).astype("<f4").tobytes()
+    parts += [ideals[0].data, ideals[0].around]
+    return np.concatenate([part.numpy().ravel() for part in parts]).astype("<f4").tobytes()
 
 
 def _by_ring(gain: Tensor) -> list[float]:
