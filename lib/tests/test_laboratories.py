@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import lab_page
 from fewsteps import data, theory, widgets
 from fewsteps import schedules as sch
 from fewsteps.errors import ParameterError
@@ -258,17 +259,10 @@ PAGE_OF_TWO = """<!doctype html><meta charset="utf-8"><title>two</title><div id=
   for (const [k, id] of [[0, "a"], [1, "b"]]) {
     const state = STATE;
     state.photos = Uint8Array.from(state.photos);
-    const handlers = {};
-    const model = {
-      get: (name) => state[name],
-      set: (name, value) => { state[name] = value; for (const h of handlers["change:" + name] ?? []) h(); },
-      save_changes() {},
-      on: (event, handler) => (handlers[event] ??= []).push(handler),
-      off() {},
-    };
+    MODEL
     (await import(`./lab${k}.mjs`)).default.render({ model, el: document.getElementById(id) });
   }
-</script>"""
+</script>""".replace("MODEL", lab_page.MODEL)
 
 
 @pytest.mark.parametrize("page", LABORATORIES)

@@ -125,11 +125,8 @@ def test_the_page_makes_what_torch_makes(shipped, pair, law, tmp_path, visit):  
         exported(name, shipped, models)
     state = {"setting": figure.setting, "seed": figure.seed, "law": list(figure.law)}
     lab_page.write(tmp_path, "one_pass_lab.js", state)
-    visited = visit(tmp_path, "/index.html")
+    visited, asked = lab_page.opened(visit, tmp_path)
     page = visited.page
-    page.wait_for_selector(".fs-lab[data-draws]")
-    asked = []
-    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
     page.wait_for_timeout(300)
     assert not asked and "fetches two networks" in page.locator(".fs-note").text_content()
     page.locator(".fs-go").click()

@@ -276,9 +276,8 @@ def test_predictions_are_put_right_in_the_page(tmp_path, visit):
     export.write("digits", lab_page.with_runtime(tmp_path))
     state = {key: getattr(lab, key) for key in (*SETTINGS, "view", "setting")}
     lab_page.write(tmp_path, "sampling_lab.js", state | {"powers": list(lab.powers)})
-    visited = visit(tmp_path, "/index.html")
+    visited, _ = lab_page.opened(visit, tmp_path)
     page = visited.page
-    page.wait_for_selector(".fs-lab[data-draws]")
     page.locator(".fs-go").click()
     phase(page, "done")
     *_, end = lab.walk()

@@ -265,11 +265,8 @@ def test_sliders_draw_anew_in_the_page(gans, tmp_path, visit):
     figure = lab(gans, seed=5)
     shutil.copy(exported(gans, "small"), lab_page.with_runtime(tmp_path) / figure.setting["file"])
     lab_page.write(tmp_path, "semantic_lab.js", {name: getattr(figure, name) for name in ("setting", *TRAITS)})
-    visited = visit(tmp_path, "/index.html")
+    visited, asked = lab_page.opened(visit, tmp_path)
     page = visited.page
-    page.wait_for_selector(".fs-lab[data-draws]")
-    asked = []
-    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
     page.wait_for_timeout(300)
     assert not asked
 

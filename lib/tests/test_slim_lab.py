@@ -110,11 +110,8 @@ def test_networks_run_side_by_side_in_the_page(tmp_path, visit):
     subprocess.run(command, check=True, capture_output=True)
     traits = ("setting", "layer", "noise", "steps", "seed", "label")
     lab_page.write(tmp_path, "slim_lab.js", {name: getattr(figure, name) for name in traits})
-    visited = visit(tmp_path, "/index.html")
+    visited, asked = lab_page.opened(visit, tmp_path)
     page = visited.page
-    page.wait_for_selector(".fs-lab[data-draws]")
-    asked = []
-    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[-1]))
     page.wait_for_timeout(300)
     assert not asked
     page.locator(".fs-go").click()

@@ -43,12 +43,7 @@ def require_edm(card: dict[str, Any]) -> dict[str, Any]:
     ParameterError
         If it predicts something else.
     """
-    kind = card["predicts"]["kind"]
-    if kind != "edm":
-        raise ParameterError(
-            f"the checkpoint must hold a network under EDM's preconditioning, and {card['name']} predicts {kind!r}."
-        )
-    return card
+    return _require(card, "edm", "a network under EDM's preconditioning")
 
 
 def require_gan(card: dict[str, Any]) -> dict[str, Any]:
@@ -59,11 +54,12 @@ def require_gan(card: dict[str, Any]) -> dict[str, Any]:
     ParameterError
         If it is something else.
     """
-    if card["predicts"]["kind"] != "ddgan":
-        raise ParameterError(
-            f"the checkpoint must hold a denoising diffusion GAN, and {card['name']} predicts "
-            f"{card['predicts']['kind']!r}."
-        )
+    return _require(card, "ddgan", "a denoising diffusion GAN")
+
+
+def _require(card: dict[str, Any], kind: str, words: str) -> dict[str, Any]:
+    if (found := card["predicts"]["kind"]) != kind:
+        raise ParameterError(f"the checkpoint must hold {words}, and {card['name']} predicts {found!r}.")
     return card
 
 
