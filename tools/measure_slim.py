@@ -1,6 +1,6 @@
 """Measure slim networks beside their teacher into ``data/results/slim.json``.
 
-    FEWSTEPS_DATA=/path/to/copies python tools/measure_slim.py [TEACHER]
+    FEWSTEPS_DATA=/path/to/copies python tools/measure_slim.py [TEACHER] [--folder DIR --out FILE]
 
 Cost, speed, band errors, gates against time and the difference from the teacher by frequency. What was measured of the
 same weights is kept, but the speeds: those are of one run, on one machine. Fréchet distances are in the tables of
@@ -9,14 +9,16 @@ same weights is kept, but the speeds: those are of one run, on one machine. Fré
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from fewsteps import checkpoints, data, results
+from fewsteps import checkpoints, data, results, trained
 from fewsteps.errors import ParameterError
 from fewsteps.experiments import choosing, gates, slim
 from fewsteps.experiments.grids import DDIM_STEPS, FEW, SEEDS
@@ -25,15 +27,14 @@ from fewsteps.experiments.slim import LITE, SLIM, TEACHER
 from fewsteps.files import write_atomic
 from fewsteps.trained import Trained
 
-RESULT = results.FOLDER / "slim.json"
 IMAGES = 300  # SD's footnote 2
 WATCHED = 100  # images whose gates are looked at
 LEVELS = (0.1, 0.4, 1.6)  # noise over the spread of the pixels
 
 
-def plan_of(name: str, count: int, seed: int) -> Plan:
+def plan_of(card: dict[str, Any], count: int, seed: int) -> Plan:
     """DDIM as the tables run it."""
-    asked = gates.asked(checkpoints.card(name))
+    asked = gates.asked(card)
     return replace(asked, sampler="ddim", nfe=DDIM_STEPS, count=count, seed=seed, half=True)
 
 
@@ -42,18 +43,18 @@ def rounded(values: torch.Tensor) -> Any:
     return [rounded(v) if v.ndim else float(f"{float(v):.4g}") for v in values]
 
 
-def of_network(called: str, model: Trained, teacher: Trained, real: torch.Tensor) -> dict[str, Any]:
+def of_network(called: str, model: Trained, teacher: Trained, real: torch.Tensor, folder: Path) -> dict[str, Any]:
     """All but the speed."""
-    name = model.card["name"]
     said: dict[str, Any] = {
         "called": called,
-        "checkpoint": name,
+        "checkpoint": model.card["name"],
         "weights": model.card["weights"]["sha256"],
+        "teacher": teacher.card["weights"]["sha256"],
         "trained_images": model.card["training"]["images"],
         **asdict(slim.cost(model)),
     }
     seeds = SEEDS if called in (TEACHER, LITE, SLIM) else SEEDS[:1]
-    said["bands"] = [slim.bands(sample(plan_of(name, IMAGES, seed)).images, real) for seed in seeds]
+    said["bands"] = [slim.bands(sample(plan_of(model.card, IMAGES, seed), folder).images, real) for seed in seeds]
     print(f"{called}: {said['macs'] / 1e6:.1f} million multiply-adds, band errors {said['bands']}", flush=True)
     if model is not teacher:
         said["differences"] = []
@@ -64,54 +65,58 @@ def of_network(called: str, model: Trained, teacher: Trained, real: torch.Tensor
         slim.layers(model.network)
     except ParameterError:
         return said
-    _, watched = slim.watched(model, plan_of(name, WATCHED, SEEDS[0]))
+    _, watched = slim.watched(model, plan_of(model.card, WATCHED, SEEDS[0]))
     said["gates"] = [
         {"layer": layer.layer} | {key: rounded(getattr(layer, key)) for key in ("times", "mean", "spread", "by_time")}
         for layer in watched
     ]
-    judged = plan_of(name, FEW, SEEDS[0])
+    judged = plan_of(model.card, FEW, SEEDS[0])
     source = model.card["data"]
     free = choosing.distance(draw(model, judged, batch=FEW).images, source)
-    with slim.held(model, plan_of(name, WATCHED, choosing.CHOICE_SEED)) as fixed:
+    with slim.held(model, plan_of(model.card, WATCHED, choosing.CHOICE_SEED)) as fixed:
         fixed_distance = choosing.distance(draw(fixed, judged, batch=FEW).images, source)
     said["held"] = {"count": FEW, "free": free, "held": fixed_distance}
     print(f"{called}: gates {said['held']}", flush=True)
     return said
 
 
-def main(given: list[str]) -> int:
+def main() -> int:
     """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("teacher", nargs="?", default="cifar10")
+    parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER, help="of the slim networks")
+    parser.add_argument("--out", type=Path, default=results.FOLDER / "slim.json")
+    chosen = parser.parse_args()
     torch.set_grad_enabled(False)
-    name = given[0] if given else "cifar10"
-    made = slim.load(name)
-    teacher = made[TEACHER]
+    made = slim.load(chosen.teacher, chosen.folder)
+    teacher = made.get(TEACHER) or trained.load(chosen.teacher)
     source = teacher.card["data"]
     real = data.load(source["name"], "test", source["size"]).images[:IMAGES]
+    against = teacher.card["weights"]["sha256"]
     known = {}
-    if RESULT.exists():
-        known = {(row["checkpoint"], row["weights"]): row for row in results.read("slim")["rows"]}
-    if (name, teacher.card["weights"]["sha256"]) not in known:
-        known = {}  # all are measured against their teacher
-    now = {called: (model.card["name"], model.card["weights"]["sha256"]) for called, model in made.items()}
+    if chosen.out.exists():
+        rows = json.loads(chosen.out.read_text(encoding="utf-8"))["rows"]
+        known = {(row["checkpoint"], row["weights"], row["teacher"]): row for row in rows}
+    now = {called: (model.card["name"], model.card["weights"]["sha256"], against) for called, model in made.items()}
     measured = {called: known[key] for called, key in now.items() if key in known}
     for called, model in made.items():
         if called not in measured:
-            measured[called] = of_network(called, model, teacher, real)
-            save(list(measured.values()))
+            measured[called] = of_network(called, model, teacher, real, chosen.folder)
+            save(chosen.out, list(measured.values()))
     rows = list(measured.values())
     for called, (rate, spread) in slim.throughput(made).items():
         row = next(row for row in rows if row["called"] == called)
         row["speed"] = {"device": "cpu", "threads": torch.get_num_threads(), "images_per_s": rate, "half": spread}
         print(f"{called}: {rate:.0f} images/s", flush=True)
-    save(rows)
+    save(chosen.out, rows)
     return 0
 
 
-def save(rows: list[dict[str, Any]]) -> None:
+def save(path: Path, rows: list[dict[str, Any]]) -> None:
     """Whole, or what stood there."""
     lines = ",\n".join(json.dumps(row) for row in rows)
-    write_atomic(RESULT, f'{{"made_by": "python tools/measure_slim.py", "rows": [\n{lines}\n]}}\n')
+    write_atomic(path, f'{{"made_by": "python tools/measure_slim.py", "rows": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fewsteps import checkpoints, trained, transforms
-from fewsteps.errors import ParameterError
+from fewsteps.errors import CheckpointError, ParameterError
 from fewsteps.experiments import grids, slim
 from fewsteps.experiments.boards import Entry
 from fewsteps.experiments.sampling import Plan, draw
@@ -143,7 +143,7 @@ def test_the_table_in_words(monkeypatch):
     }
     made = [Entry(name, nfe, nfe, v, v - 0.1, v + 0.1, 0.1, 3, 1000) for name, (v, nfe) in said.items()]
     monkeypatch.setattr(slim.boards, "read", lambda table: made)
-    words = slim.sentences("cifar10")
+    words = slim.sentences("slim-cifar10")
     assert words[0] == "gates: 0.97 times Lite's distance, not apart."
     assert words[1] == "gates, spatial, frequency: 0.60 times Lite's distance, apart."
     assert "1.80 times the teacher's and 0.60 times Lite's, nearer to the teacher's" in words[2]
@@ -163,3 +163,19 @@ def test_the_tables_hold_what_has_been_trained(monkeypatch):
     assert len(guided) == 2 * len(grids.WEIGHTS)
     assert [guided[f"Lite, weight {w}"].nfe for w in ("0", "1", "2")] == [50, 50, 100]
     assert guided["Lite, weight 2"].guidance == 2 and guided["Lite, weight 2"].labels == "each"
+
+
+def test_columns_in_a_folder_of_their_own(tmp_path, model):
+    """SD-9: shorter trainings are compared with each other; the teacher is not among them, and their cards count."""
+    for name, classes in (("digits-lite", 0), ("digits-wsf", 10)):
+        described = GATED | {"classes": classes}
+        checkpoints.save(tmp_path, model.card | {"name": name, "network": described}, build(described).state_dict())
+    made = grids.slimmed("digits", folder=tmp_path)
+    assert {(cell.method, cell.plan.checkpoint) for cell in made} == {
+        ("Lite", "digits-lite"),
+        (slim.SLIM, "digits-wsf"),
+    }
+    assert {cell.plan.checkpoint: cell.plan.labels for cell in made} == {"digits-lite": "any", "digits-wsf": "each"}
+    assert len({cell.key(tmp_path) for cell in made}) == len(made)
+    with pytest.raises(CheckpointError, match="the folder holds none"):
+        grids.slimmed("digits", folder=tmp_path / "none")

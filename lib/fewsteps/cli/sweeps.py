@@ -50,9 +50,12 @@ def run(chosen: argparse.Namespace) -> int:
     from fewsteps.files import exclusive
     from fewsteps.parameters import integer
 
-    every = cells = grid(chosen.grid, chosen.profile)
+    folder = chosen.folder or checkpoints.FOLDER
+    every = cells = grid(chosen.grid, chosen.profile, folder)
     if chosen.profile == "smoke" and chosen.out is None:
         raise ParameterError("--profile smoke needs --out: a few images are no result to keep in data/results.")
+    if folder != checkpoints.FOLDER and chosen.out is None:
+        raise ParameterError("--folder needs --out: the tables in data/results are of the shipped networks.")
     if chosen.only:
         known = {c.plan.sampler for c in cells} | {f"nfe={c.plan.nfe}" for c in cells} | {c.method for c in cells}
         cells = [c for c in cells if chosen.only in (c.method, c.plan.sampler, f"nfe={c.plan.nfe}")]
@@ -65,10 +68,8 @@ def run(chosen: argparse.Namespace) -> int:
     apart = "" if chosen.profile == "cpu" else f"-{chosen.profile}"
     path = chosen.out or results.FOLDER / f"{chosen.grid}{apart}.json"
     with exclusive(path.with_name(f".{path.name}.lock"), "another sweep into this table"):
-        table, folder = (
-            Table(path, f"fewsteps sweep {chosen.grid} --profile {chosen.profile}"),
-            chosen.folder or checkpoints.FOLDER,
-        )
+        told = f" --folder {chosen.folder}" if chosen.folder and not chosen.folder.is_absolute() else ""
+        table = Table(path, f"fewsteps sweep {chosen.grid} --profile {chosen.profile}{told}")
         if stale := table.keep(keys(every, folder), {"choice", *(c.method for c in every)}):
             print(f"{stale} rows were of other weights, statistics or settings: dropped, to be made again.", flush=True)
         with engine(workers, chosen.scheduler, integer("--retries", chosen.retries, least=0)) as where:

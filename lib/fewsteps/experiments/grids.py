@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fewsteps import checkpoints, parameters, trained
@@ -161,6 +162,7 @@ def table(
     count: int = COUNT,
     *,
     scale: Profile = CPU,
+    folder: Path = checkpoints.FOLDER,
 ) -> list[Cell]:
     """Every method on one network at equal network calls.
 
@@ -173,6 +175,8 @@ def table(
         Images per cell. All three are for the profile "cpu"; "gpu" takes every seed and ten times `COUNT`, and "smoke"
         one small cell of every kind.
     scale : Profile
+    folder : Path
+        Of the checkpoints, here and in the other tables.
 
     Raises
     ------
@@ -186,7 +190,7 @@ def table(
     nfes = scale.pick(smoke=(4,), cpu=nfes, gpu=nfes)
     seeds = scale.pick(smoke=(0,), cpu=seeds, gpu=SEEDS)
     count = scale.pick(smoke=8, cpu=count, gpu=10 * COUNT)
-    base = replace(gates.asked(checkpoints.card(network)), half=scale.name != "smoke")
+    base = replace(gates.asked(checkpoints.card(network, folder)), half=scale.name != "smoke")
     return [
         method.cell(name, replace(base, nfe=nfe, seed=seed, count=count))
         for nfe in nfes
@@ -195,7 +199,9 @@ def table(
     ]
 
 
-def scoreboard(network: str, every: Sequence[int] = (), *, scale: Profile = CPU) -> list[Cell]:
+def scoreboard(
+    network: str, every: Sequence[int] = (), *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER
+) -> list[Cell]:
     """What the claims are judged by up to 50 calls; at 100, and on a GPU to 1000, those that are run so long.
 
     Parameters
@@ -212,16 +218,16 @@ def scoreboard(network: str, every: Sequence[int] = (), *, scale: Profile = CPU)
     """
     full = scale.pick(smoke=NFE, cpu=every, gpu=NFE)
     if scale.name == "smoke":
-        return table(network, SCOREBOARD, scale=scale)
+        return table(network, SCOREBOARD, scale=scale, folder=folder)
     rest = [nfe for nfe in NFE if nfe not in full]
     return [
-        *table(network, SCOREBOARD, full, scale=scale),
-        *table(network, JUDGED, rest, scale=scale),
-        *table(network, LONG_RUNS, scale.pick(smoke=(), cpu=(100,), gpu=(100, *LONG)), scale=scale),
+        *table(network, SCOREBOARD, full, scale=scale, folder=folder),
+        *table(network, JUDGED, rest, scale=scale, folder=folder),
+        *table(network, LONG_RUNS, scale.pick(smoke=(), cpu=(100,), gpu=(100, *LONG)), scale=scale, folder=folder),
     ]
 
 
-def longest(network: str, *, scale: Profile = CPU) -> list[Cell]:
+def longest(network: str, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
     """Where the predictor-corrector has as many calls as it was made for: is anything left for a filter?
 
     From the second budget on a search takes hours of a core, so there the filter is the one that is best at the first.
@@ -236,17 +242,17 @@ def longest(network: str, *, scale: Profile = CPU) -> list[Cell]:
     Source: TDAS-8, TDAS-11.
     """
     if scale.name == "gpu":
-        return table(network, LONG_RUNS, LONG, scale=scale)
+        return table(network, LONG_RUNS, LONG, scale=scale, folder=folder)
     at = scale.pick(smoke=4, cpu=LONG[0], gpu=LONG[0])
     methods = {
         "VE ancestral": Method("ancestral"),
         "predictor-corrector": Method("pc"),
         f"predictor-corrector, best TDAS at {at} calls": Method("pc", _best("tdas", at=at)),
     }
-    return table(network, methods, LONG, SEEDS[:1], FEW, scale=scale)
+    return table(network, methods, LONG, SEEDS[:1], FEW, scale=scale, folder=folder)
 
 
-def moves(network: str, per_level: int, *, scale: Profile = CPU) -> list[Cell]:
+def moves(network: str, per_level: int, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
     """Annealed Langevin dynamics with few moves per level; its step, or its step and a filter, are chosen.
 
     Parameters
@@ -268,7 +274,7 @@ def moves(network: str, per_level: int, *, scale: Profile = CPU) -> list[Cell]:
     -----
     Source: PDS-9, Table 1; TDAS-11, Table 3a.
     """
-    card = checkpoints.card(network)
+    card = checkpoints.card(network, folder)
     if card["predicts"]["kind"] != "score":
         raise ParameterError(f"network must be of NCSN's kind, not {network!r}: it has no noise levels of its own.")
     asked, per_level = gates.asked(card), scale.pick(smoke=2, cpu=per_level, gpu=per_level)
@@ -283,7 +289,7 @@ def moves(network: str, per_level: int, *, scale: Profile = CPU) -> list[Cell]:
     ]
 
 
-def sensitivity(network: str, nfe: int = 20, *, scale: Profile = CPU) -> list[Cell]:
+def sensitivity(network: str, nfe: int = 20, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
     """TDAS' filter over pairs of gains and pairs of radii, no filter, and the sampler that needs none.
 
     Raises
@@ -302,7 +308,7 @@ def sensitivity(network: str, nfe: int = 20, *, scale: Profile = CPU) -> list[Ce
     methods = {pair(lam, r): Method("reverse", filt=_zones(lam, r)) for lam, r in pairs}
     methods[NONE] = Method("reverse", filt=_zones((1.0, 1.0), RADII[0]))
     methods[RIVAL] = Method("ancestral")
-    return table(network, methods, (nfe,), SEEDS, FEW, scale=scale)
+    return table(network, methods, (nfe,), SEEDS, FEW, scale=scale, folder=folder)
 
 
 def pair(lam: tuple[float, float], r: tuple[float, float]) -> str:
@@ -318,37 +324,36 @@ DDIM_STEPS = 200
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
-def slimmed(teacher: str, *, scale: Profile = CPU) -> list[Cell]:
+def slimmed(teacher: str, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
     """A teacher and its slim networks by DDIM, and the teacher with as many fewer steps as the slim one is cheaper.
 
-    The networks that are there: a column of the ablation that has not been trained is no row.
+    The networks that are in the folder: a column of the ablation that has not been trained is no row, and columns that
+    were trained more shortly, in a folder of their own, are compared without the teacher.
 
     Raises
     ------
     CheckpointError
-        If the teacher is not there.
+        If nothing of this teacher is there.
 
     Notes
     -----
     Source: SD-8, Tables 2 and 3; SD-9, Table 5.
     """
-    checkpoints.card(teacher)
+    made_here = slim.family(teacher, folder) or {slim.TEACHER: teacher}
     cells = []
     ddim = {"": Method("ddim")}
-    for called, name in slim.family(teacher).items():
+    for called, name in made_here.items():
         seeds = SEEDS if called in (slim.TEACHER, slim.LITE, slim.SLIM) else SEEDS[:1]
-        made = table(name, ddim, (DDIM_STEPS,), seeds, scale=scale)
+        made = table(name, ddim, (DDIM_STEPS,), seeds, scale=scale, folder=folder)
         cells += [replace(cell, method=called) for cell in made]
-    if slim.SLIM in slim.family(teacher):
-        large, small = (
-            slim.cost(trained.load(slim.family(teacher)[called])).macs for called in (slim.TEACHER, slim.SLIM)
-        )
-        fewer = table(teacher, ddim, (max(1, round(DDIM_STEPS * small / large)),), SEEDS, scale=scale)
+    if {slim.TEACHER, slim.SLIM} <= made_here.keys():
+        large, small = (slim.cost(trained.load(made_here[called], folder)).macs for called in (slim.TEACHER, slim.SLIM))
+        fewer = table(teacher, ddim, (max(1, round(DDIM_STEPS * small / large)),), SEEDS, scale=scale, folder=folder)
         cells += [replace(cell, method=slim.FEWER) for cell in fewer]
     return cells
 
 
-def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU) -> list[Cell]:
+def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
     """Teacher, Lite and slim network under classifier-free guidance of several weights, at equal DDIM steps.
 
     Raises
@@ -360,12 +365,12 @@ def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU) -> list[Cell]
     -----
     Source: SD-10, Table 3.
     """
-    checkpoints.card(teacher)
+    checkpoints.card(teacher, folder)
     steps = scale.pick(smoke=2, cpu=steps, gpu=DDIM_STEPS)
     cells = []
-    for called, name in slim.family(teacher).items():
+    for called, name in slim.family(teacher, folder).items():
         if called in (slim.TEACHER, slim.LITE, slim.SLIM):
-            for cell in table(name, {"": Method("ddim")}, (1,), (0,), FEW, scale=scale):
+            for cell in table(name, {"": Method("ddim")}, (1,), (0,), FEW, scale=scale, folder=folder):
                 for weight in WEIGHTS:
                     plan = replace(cell.plan, guidance=weight, nfe=steps * (1 if weight in (0, 1) else 2))
                     cells.append(Cell(f"{called}, weight {weight:g}", plan))
@@ -392,7 +397,7 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
 }
 
 
-def grid(name: str, profile: str = "cpu") -> list[Cell]:
+def grid(name: str, profile: str = "cpu", folder: Path = checkpoints.FOLDER) -> list[Cell]:
     """The cells of a table.
 
     Parameters
@@ -400,6 +405,8 @@ def grid(name: str, profile: str = "cpu") -> list[Cell]:
     name : str
     profile : {"smoke", "cpu", "gpu"}
         How many images, seeds and budgets: a few to see that all of it runs, those that the book prints, or all.
+    folder : Path
+        Of the checkpoints.
 
     Raises
     ------
@@ -410,4 +417,4 @@ def grid(name: str, profile: str = "cpu") -> list[Cell]:
     """
     if name not in GRIDS:
         raise ParameterError(f"grid must be one of {', '.join(GRIDS)}, not {name!r}.")
-    return GRIDS[name](scale=parameters.profile(profile))
+    return GRIDS[name](scale=parameters.profile(profile), folder=folder)

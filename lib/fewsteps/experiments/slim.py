@@ -358,25 +358,30 @@ def difference(
     return rings[0].frequency[1:], rings[0].power[1:] / rings[1].power[1:]
 
 
-def measured() -> dict[str, dict[str, Any]]:
+def measured(table: str = "slim") -> dict[str, dict[str, Any]]:
     """What ``tools/measure_slim.py`` found, by what a network is called, the teacher first.
+
+    Parameters
+    ----------
+    table : str
+        In data/results.
 
     Raises
     ------
     DataError
         If the table is not there.
     """
-    rows = {row["called"]: row for row in results.read("slim")["rows"]}
+    rows = {row["called"]: row for row in results.read(table)["rows"]}
     return {called: rows[called] for called in ("teacher", *COLUMNS) if called in rows}
 
 
-def sentences(teacher: str) -> list[str]:
-    """What the table of a teacher and its slim networks says, in words.
+def sentences(table: str) -> list[str]:
+    """What a table of slim networks says, in words.
 
     Parameters
     ----------
-    teacher : str
-        Of a table ``slim-TEACHER`` in data/results.
+    table : str
+        In data/results; of a table without the teacher, what is compared with Lite.
 
     Returns
     -------
@@ -392,14 +397,14 @@ def sentences(teacher: str) -> list[str]:
     -----
     Source: SD-8, SD-9.
     """
-    entries = boards.read(f"slim-{teacher}")
+    entries = boards.read(table)
     by = {entry.method: entry for entry in entries}
     said = []
     for called in COLUMNS:
         if called != LITE and called in by and LITE in by:
             words = "apart" if boards.apart(by[called], by[LITE]) else "not apart"
             said.append(f"{called}: {by[called].value / by[LITE].value:.2f} times Lite's distance, {words}.")
-    if SLIM in by and LITE in by:
+    if by.keys() >= {TEACHER, SLIM, LITE}:
         own, lite, large = (by[called].value for called in (SLIM, LITE, TEACHER))
         nearer = "the teacher's" if abs(own - large) < abs(own - lite) else "Lite's"
         said.append(
