@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from fewsteps import checkpoints, trained, transforms
-from fewsteps.errors import CheckpointError, ParameterError
-from fewsteps.experiments import grids, slim
+from fewsteps.errors import CheckpointError, DataError, ParameterError
+from fewsteps.experiments import grids, slim, slim_tables
 from fewsteps.experiments.boards import Entry
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import build
@@ -127,9 +127,9 @@ def test_what_a_student_says_otherwise_is_counted_by_frequency(model):
 
 def test_what_was_measured_is_read_in_order(monkeypatch):
     rows = [{"called": called} for called in ("Lite", "gates", "teacher")]
-    monkeypatch.setattr(slim.results, "read", lambda name: {"rows": rows})
-    assert list(slim.measured()) == ["teacher", "Lite", "gates"]
-    assert slim.spread([0.5]) == "0.5" and slim.spread([0.4, 0.5, 0.6]) == "0.5 ± 0.1"
+    monkeypatch.setattr(slim_tables.results, "read", lambda name: {"rows": rows})
+    assert list(slim_tables.measured()) == ["teacher", "Lite", "gates"]
+    assert slim_tables.spread([0.5]) == "0.5" and slim_tables.spread([0.4, 0.5, 0.6]) == "0.5 ± 0.1"
 
 
 def test_the_table_in_words(monkeypatch):
@@ -142,8 +142,8 @@ def test_the_table_in_words(monkeypatch):
         slim.FEWER: (0.9, 21),
     }
     made = [Entry(name, nfe, nfe, v, v - 0.1, v + 0.1, 0.1, 3, 1000) for name, (v, nfe) in said.items()]
-    monkeypatch.setattr(slim.boards, "read", lambda table: made)
-    words = slim.sentences("slim-cifar10")
+    monkeypatch.setattr(slim_tables.boards, "read", lambda table: made)
+    words = slim_tables.sentences("slim-cifar10")
     assert words[0] == "gates: 0.97 times Lite's distance, not apart."
     assert words[1] == "gates, spatial, frequency: 0.60 times Lite's distance, apart."
     assert "1.80 times the teacher's and 0.60 times Lite's, nearer to the teacher's" in words[2]
@@ -179,3 +179,35 @@ def test_columns_in_a_folder_of_their_own(tmp_path, model):
     assert len({cell.key(tmp_path) for cell in made}) == len(made)
     with pytest.raises(CheckpointError, match="the folder holds none"):
         grids.slimmed("digits", folder=tmp_path / "none")
+
+
+def test_bands_and_gates_as_the_chapter_shows_them():
+    """SD-3, SD-5b: factors by hand, over the first network; what holding the gates costs, where there are any."""
+    found = {
+        "teacher": {"bands": [(0.1, 0.02), (0.3, 0.02)]},
+        "Lite": {"bands": [(0.3, 0.1)]},
+        slim.SLIM: {
+            "bands": [(0.8, 0.04)],
+            "gates": [{"layer": "down 1", "by_time": [0.5, 0.25, 0.0, 1.0]}],
+            "held": {"count": 256, "free": 4.0, "held": 5.5},
+        },
+    }
+    columns, rows = slim_tables.band_rows(found)
+    assert rows[0][1:] == ["2", "0.2 ± 0.1", "0.02 ± 0", "1.00", "1.00"] and len(columns) == len(rows[0])
+    assert rows[1][4:] == ["1.50", "5.00"] and rows[2][4:] == ["4.00", "2.00"]
+    assert "grew more above the cut" in slim_tables.lost_by(found, "Lite")
+    assert "grew no more above the cut" in slim_tables.lost_by(found, slim.SLIM)
+    with pytest.raises(DataError, match="Lite"):
+        slim_tables.lost_by(found, "gates")
+    assert slim_tables.gate_rows(found[slim.SLIM])[1] == [["down 1", "50%", "25%", "0%", "100%"]]
+    (said,) = slim_tables.held(found)
+    assert said.startswith(slim.SLIM) and "4.000" in said and "5.500" in said and "256" in said
+
+
+def test_distances_in_the_order_of_table_5(monkeypatch):
+    """SD-9: the columns' order whatever the table's, each over the first one's."""
+    made = [Entry(name, 200, 200, v, v - 0.1, v + 0.1, 0.1, 1, 1000) for name, v in (("gates", 3.0), ("Lite", 2.0))]
+    monkeypatch.setattr(slim_tables.boards, "read", lambda table: made)
+    columns, rows, entries = slim_tables.worth("any")
+    assert rows == [["Lite", "200", "1", "2 ± 0.1", "1.00"], ["gates", "200", "1", "3 ± 0.1", "1.50"]]
+    assert columns[-1] == "over Lite's" and [entry.method for entry in entries] == ["Lite", "gates"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fewsteps import checkpoints, results, samplers, spectra, trained, transforms
+from fewsteps import checkpoints, samplers, spectra, trained, transforms
 from fewsteps.errors import ParameterError
-from fewsteps.experiments import boards
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import WaveletDown, WaveletUp, build
 from fewsteps.networks.wavelet import Gate
@@ -356,75 +355,6 @@ def difference(
     power -= total.square().sum(0) / len(images)  # about the mean of all images
     rings = [spectra.radial_mean(value, "dct") for value in (apart, power)]
     return rings[0].frequency[1:], rings[0].power[1:] / rings[1].power[1:]
-
-
-def measured(table: str = "slim") -> dict[str, dict[str, Any]]:
-    """What ``tools/measure_slim.py`` found, by what a network is called, the teacher first.
-
-    Parameters
-    ----------
-    table : str
-        In data/results.
-
-    Raises
-    ------
-    DataError
-        If the table is not there.
-    """
-    rows = {row["called"]: row for row in results.read(table)["rows"]}
-    return {called: rows[called] for called in ("teacher", *COLUMNS) if called in rows}
-
-
-def sentences(table: str) -> list[str]:
-    """What a table of slim networks says, in words.
-
-    Parameters
-    ----------
-    table : str
-        In data/results; of a table without the teacher, what is compared with Lite.
-
-    Returns
-    -------
-    list of str
-        As in "gates: 0.93 times Lite's distance, apart." and, of the slim network, to whose distance its own is nearer.
-
-    Raises
-    ------
-    DataError
-        If the table is not there.
-
-    Notes
-    -----
-    Source: SD-8, SD-9.
-    """
-    entries = boards.read(table)
-    by = {entry.method: entry for entry in entries}
-    said = []
-    for called in COLUMNS:
-        if called != LITE and called in by and LITE in by:
-            words = "apart" if boards.apart(by[called], by[LITE]) else "not apart"
-            said.append(f"{called}: {by[called].value / by[LITE].value:.2f} times Lite's distance, {words}.")
-    if by.keys() >= {TEACHER, SLIM, LITE}:
-        own, lite, large = (by[called].value for called in (SLIM, LITE, TEACHER))
-        nearer = "the teacher's" if abs(own - large) < abs(own - lite) else "Lite's"
-        said.append(
-            f"The slim network's distance is {own / large:.2f} times the teacher's and {own / lite:.2f} times Lite's, "
-            f"nearer to {nearer}."
-        )
-    if SLIM in by and FEWER in by:
-        fewer, own = by[FEWER], by[SLIM]
-        words = "apart" if boards.apart(fewer, own) else "not apart"
-        said.append(
-            f"The teacher, given the multiply-adds that the slim network takes for {own.nfe} steps, which are "
-            f"{fewer.nfe} of its own: {fewer.value / own.value:.2f} times the slim network's distance, {words}."
-        )
-    return said
-
-
-def spread(values: Sequence[float]) -> str:
-    """A mean, with half the range of several as they vary."""
-    middle, half = sum(values) / len(values), (max(values) - min(values)) / 2
-    return f"{middle:.3g}" if len(values) == 1 else f"{middle:.3g} ± {half:.1g}"
 
 
 def load(teacher: str, folder: Path = checkpoints.FOLDER) -> dict[str, Trained]:

@@ -1,0 +1,190 @@
+"""What ``tools/measure_slim.py`` and the slim networks' tables found, as chapter 08 shows it: tables and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fewsteps import results
+from fewsteps.errors import DataError
+from fewsteps.experiments import boards
+from fewsteps.experiments.slim import BANDS, COLUMNS, FEWER, LITE, SLIM, TEACHER
+
+
+def measured(table: str = "slim") -> dict[str, dict[str, Any]]:
+    """What ``tools/measure_slim.py`` found, by what a network is called, the teacher first.
+
+    Parameters
+    ----------
+    table : str
+        In data/results.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+    """
+    rows = {row["called"]: row for row in results.read(table)["rows"]}
+    return {called: rows[called] for called in ("teacher", *COLUMNS) if called in rows}
+
+
+def sentences(table: str) -> list[str]:
+    """What a table of slim networks says, in words.
+
+    Parameters
+    ----------
+    table : str
+        In data/results; of a table without the teacher, what is compared with Lite.
+
+    Returns
+    -------
+    list of str
+        As in "gates: 0.93 times Lite's distance, apart." and, of the slim network, to whose distance its own is nearer.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+
+    Notes
+    -----
+    Source: SD-8, SD-9.
+    """
+    entries = boards.read(table)
+    by = {entry.method: entry for entry in entries}
+    said = []
+    for called in COLUMNS:
+        if called != LITE and called in by and LITE in by:
+            words = "apart" if boards.apart(by[called], by[LITE]) else "not apart"
+            said.append(f"{called}: {by[called].value / by[LITE].value:.2f} times Lite's distance, {words}.")
+    if by.keys() >= {TEACHER, SLIM, LITE}:
+        own, lite, large = (by[called].value for called in (SLIM, LITE, TEACHER))
+        nearer = "the teacher's" if abs(own - large) < abs(own - lite) else "Lite's"
+        said.append(
+            f"The slim network's distance is {own / large:.2f} times the teacher's and {own / lite:.2f} times Lite's, "
+            f"nearer to {nearer}."
+        )
+    if SLIM in by and FEWER in by:
+        fewer, own = by[FEWER], by[SLIM]
+        words = "apart" if boards.apart(fewer, own) else "not apart"
+        said.append(
+            f"The teacher, given the multiply-adds that the slim network takes for {own.nfe} steps, which are "
+            f"{fewer.nfe} of its own: {fewer.value / own.value:.2f} times the slim network's distance, {words}."
+        )
+    return said
+
+
+def spread(values: Sequence[float]) -> str:
+    """A mean, with half the range of several as they vary."""
+    middle, half = sum(values) / len(values), (max(values) - min(values)) / 2
+    return f"{middle:.3g}" if len(values) == 1 else f"{middle:.3g} ± {half:.1g}"
+
+
+def worth(table: str) -> tuple[list[str], list[list[str]], list[boards.Entry]]:
+    """Distances by network, with the number of seeds, in the order of Table 5; and the entries that they are of.
+
+    Parameters
+    ----------
+    table : str
+        In data/results.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+
+    Notes
+    -----
+    Source: SD-8, SD-9, Table 5.
+    """
+    found = {entry.method: entry for entry in boards.read(table)}
+    names = [name for name in (TEACHER, *COLUMNS, FEWER) if name in found]
+    entries = [found[name] for name in names]
+    first = entries[0]
+    rows = [
+        [e.method, str(e.nfe), str(e.seeds), f"{e.value:.3g} ± {e.half:.1g}", f"{e.value / first.value:.2f}"]
+        for e in entries
+    ]
+    return ["network", "steps", "seeds", "FD", f"over {first.method}'s"], rows, entries
+
+
+def band_rows(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Errors below and above the paper's cut, and by what factor they are those of the first network.
+
+    Parameters
+    ----------
+    found : mapping
+        As :func:`measured` gives it.
+
+    Notes
+    -----
+    Source: SD-3, Table 1.
+    """
+    first = next(iter(found))
+    rows = []
+    for called, row in found.items():
+        low, high = zip(*row["bands"], strict=True)
+        factors = (f"{factor:.2f}" for factor in _factors(found, called))
+        rows.append([called, str(len(low)), spread(low), spread(high), *factors])
+    columns = ["network", "seeds", "below the cut", "above it", f"below, over {first}'s", f"above, over {first}'s"]
+    return columns, rows
+
+
+def lost_by(found: Mapping[str, Mapping[str, Any]], called: str) -> str:
+    """Whether a network has lost more above the cut than below it, in a sentence.
+
+    Parameters
+    ----------
+    found : mapping
+        As :func:`measured` gives it, the one it is compared with first.
+    called : str
+
+    Raises
+    ------
+    DataError
+        If there is no such network.
+    """
+    if called not in found:
+        raise DataError(f"{called!r} is not among those that were measured: {', '.join(found)}.")
+    low, high = _factors(found, called)
+    words = "more above the cut than below it" if high > low else "no more above the cut than below it"
+    return (
+        f"{called}: its error is {low:.2g} times that of {next(iter(found))} below the cut and {high:.2g} times "
+        f"above it, so it grew {words}."
+    )
+
+
+def _factors(found: Mapping[str, Mapping[str, Any]], called: str) -> list[float]:
+    means = [
+        [_mean(errors) for errors in zip(*found[name]["bands"], strict=True)] for name in (called, next(iter(found)))
+    ]
+    return [own / first for own, first in zip(*means, strict=True)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def gate_rows(row: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Share of the variance of a network's gates that the step explains, by layer and band.
+
+    Parameters
+    ----------
+    row : mapping
+        Of a network with gates, out of :func:`measured`.
+
+    Notes
+    -----
+    Source: SD-9, Fig. 9.
+    """
+    return ["layer", *BANDS], [[gate["layer"], *(f"{share:.0%}" for share in gate["by_time"])] for gate in row["gates"]]
+
+
+def held(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What holding every gate at its mean costs each network that has gates, a sentence each."""
+    return [
+        f"{called}: {said['free']:.3f} with its gates as they are, {said['held']:.3f} with each held at its mean over "
+        f"time and images ({said['count']} images of the same seed)."
+        for called, row in found.items()
+        if (said := row.get("held"))
+    ]
