@@ -26,6 +26,7 @@ from fewsteps.experiments.sampling import Plan, draw, sample
 from fewsteps.experiments.slim import LITE, SLIM, TEACHER
 from fewsteps.files import write_atomic
 from fewsteps.trained import Trained
+from fewsteps.training.teacher import latents
 
 IMAGES = 300  # SD's footnote 2
 WATCHED = 100  # images whose gates are looked at
@@ -43,8 +44,10 @@ def rounded(values: torch.Tensor) -> Any:
     return [rounded(v) if v.ndim else float(f"{float(v):.4g}") for v in values]
 
 
-def of_network(called: str, model: Trained, teacher: Trained, real: torch.Tensor, folder: Path) -> dict[str, Any]:
-    """All but the speed."""
+def of_network(
+    called: str, model: Trained, teacher: Trained, real: torch.Tensor, seen: torch.Tensor, folder: Path
+) -> dict[str, Any]:
+    """All but the speed; `seen` are the real images as the networks are shown them, which may be as latents."""
     said: dict[str, Any] = {
         "called": called,
         "checkpoint": model.card["name"],
@@ -59,7 +62,7 @@ def of_network(called: str, model: Trained, teacher: Trained, real: torch.Tensor
     if model is not teacher:
         said["differences"] = []
         for level in LEVELS:
-            frequency, ratio = slim.difference(teacher, model, real, level)
+            frequency, ratio = slim.difference(teacher, model, seen, level)
             said["differences"].append({"level": level, "frequency": rounded(frequency), "ratio": rounded(ratio)})
     try:
         slim.layers(model.network)
@@ -91,7 +94,10 @@ def main() -> int:
     made = slim.load(chosen.teacher, chosen.folder)
     teacher = made.get(TEACHER) or trained.load(chosen.teacher)
     source = teacher.card["data"]
-    real = data.load(source["name"], "test", source["size"]).images[:IMAGES]
+    held = data.load(source["name"], "test", source["size"])
+    held = replace(held, images=held.images[:IMAGES], labels=None)
+    real, latent = held.images, source.get("latent")
+    seen = latents(held, latent["name"]).images if latent else real
     against = teacher.card["weights"]["sha256"]
     known = {}
     if chosen.out.exists():
@@ -101,7 +107,7 @@ def main() -> int:
     measured = {called: known[key] for called, key in now.items() if key in known}
     for called, model in made.items():
         if called not in measured:
-            measured[called] = of_network(called, model, teacher, real, chosen.folder)
+            measured[called] = of_network(called, model, teacher, real, seen, chosen.folder)
             save(chosen.out, list(measured.values()))
     rows = list(measured.values())
     for called, (rate, spread) in slim.throughput(made).items():

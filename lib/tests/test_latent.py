@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from torch import distributions
 from fewsteps import checkpoints, trained
 from fewsteps.data import load
 from fewsteps.errors import CheckpointError, ParameterError, ShapeError
+from fewsteps.experiments.latents import lost
 from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.losses import EDM, Autoencoding, perceptual_distance
 from fewsteps.networks import Autoencoder, Classifier
@@ -223,3 +225,40 @@ class TestLatents:
         for odd in ({"filt": {"kind": "scalar", "lam": 0.9}}, {"start": "uniform"}):
             with pytest.raises(ParameterError, match="digits-latent works in latents: filters and the uniform start"):
                 sample(Plan("digits-latent", nfe=3, count=1, **odd), coded)
+
+
+class TestLost:
+    """BASE-LDM: what does not come back, by frequency."""
+
+    class Blurring(Autoencoder):
+        """Keeps the mean of every 2 x 2 pixels."""
+
+        def encode(self, images):
+            return torch.nn.functional.avg_pool2d(images, 2).repeat(1, self.latent, 1, 1), images.new_ones(1)
+
+        def decode(self, latents):
+            return torch.nn.functional.interpolate(latents[:, :1], scale_factor=2.0, mode="nearest")
+
+    def test_a_blur_loses_what_the_cosine_says(self):
+        """BASE-LDM: of a wave of k half periods in n pixels the mean of neighbours keeps cos(pi k / 2n) of itself."""
+        n = 16
+        model = trained.Trained({"name": "blurring"}, self.Blurring(1, latent=2, width=8, factor=2))
+        at = torch.arange(n) + 0.5
+        for k in (1, 5, 12):
+            wave = 0.3 * torch.cos(torch.pi * k * at / n).expand(n, n)
+            images = 0.5 + torch.stack((wave, -wave))[:, None]
+            found = lost(model, images)
+            keeps = torch.cos(torch.tensor(torch.pi * k / (2 * n), dtype=torch.float64))
+            error = float((found.images - images).double().square().mean())
+            assert error / float((images - 0.5).double().square().mean()) == pytest.approx(
+                1 - float(keeps) ** 2, rel=1e-5
+            )
+            assert found.psnr == pytest.approx(-10 * math.log10(error), rel=1e-6)
+            ring = int((found.frequency - k / (2 * n)).abs().argmin())
+            # Neighbours' means repeat on the way back, which mirrors the wave beyond the half of all frequencies too.
+            assert float(found.ratio[ring]) == pytest.approx(float(1 - keeps**2) ** 2, rel=1e-4)
+            assert found.mean.tolist() == pytest.approx([0.5, 0.5], abs=1e-6) and bool((found.std > 0).all())
+
+    def test_what_is_no_autoencoder_is_refused(self):
+        with pytest.raises(CheckpointError, match="digits is no autoencoder"):
+            lost(trained.load("digits"), drawn(2, 1, 8, 8))
