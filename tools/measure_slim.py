@@ -56,7 +56,7 @@ def of_network(
         "trained_images": model.card["training"]["images"],
         **asdict(slim.cost(model)),
     }
-    seeds = SEEDS if called in (TEACHER, LITE, SLIM) else SEEDS[:1]
+    seeds = SEEDS if folder == checkpoints.FOLDER and called in (TEACHER, LITE, SLIM) else SEEDS[:1]
     said["bands"] = [slim.bands(sample(plan_of(model.card, IMAGES, seed), folder).images, real) for seed in seeds]
     print(f"{called}: {said['macs'] / 1e6:.1f} million multiply-adds, band errors {said['bands']}", flush=True)
     if model is not teacher:

@@ -342,8 +342,9 @@ def slimmed(teacher: str, *, scale: Profile = CPU, folder: Path = checkpoints.FO
     made_here = slim.family(teacher, folder) or {slim.TEACHER: teacher}
     cells = []
     ddim = {"": Method("ddim")}
+    several = (slim.TEACHER, slim.LITE, slim.SLIM) if slim.TEACHER in made_here else ()
     for called, name in made_here.items():
-        seeds = SEEDS if called in (slim.TEACHER, slim.LITE, slim.SLIM) else SEEDS[:1]
+        seeds = SEEDS if called in several else SEEDS[:1]
         made = table(name, ddim, (DDIM_STEPS,), seeds, scale=scale, folder=folder)
         cells += [replace(cell, method=called) for cell in made]
     if {slim.TEACHER, slim.SLIM} <= made_here.keys():
