@@ -347,22 +347,34 @@ def slim(
     )
 
 
-# A patch of 2 x 2 pixels is 12 numbers. A teacher's width over three leaves 16 channels for them and for all that is
-# thought about them, and its images were noise however long it was trained. For the same multiply-adds a network that
-# does not widen towards the coarse end has 24; the straight path takes the numbers off them.
-_NARROW = {"width": 24, "multipliers": [1, 1, 1], "direct": True}
+# A patch of 2 x 2 pixels in colour is 12 numbers. A third of a teacher's width leaves 16 channels for them and for all
+# that is thought about them, and its images were noise however long it was trained. For the same multiply-adds a network
+# that does not widen towards the coarse end has half the teacher's width; the straight path takes the numbers off it.
+_NARROW: dict[str, dict[str, Any]] = {
+    large: {"width": RECIPES[large].network["width"] // 2, "multipliers": [1, 1, 1], "direct": True}
+    for large in ("cifar10", "fashion", "faces", "faces-latent")
+}
+
+
+def _slim(large: str, parts: str, **given: Any) -> Recipe:
+    return slim(RECIPES[large], _NARROW[large], parts, **given)
+
+
 RECIPES |= {
     made.name: made
+    for large in ("cifar10", "fashion")
     for made in (
-        *(slim(RECIPES["cifar10"], _NARROW, parts) for parts in ("", "w", "s", "f", "ws", "sf", "wf", "wsf")),
+        *(_slim(large, parts) for parts in ("", "w", "s", "f", "ws", "sf", "wf", "wsf")),
         # Controls: weights of the wavelet bands that are learned and see no features; and all parts with frequencies
         # that count alike, which is twice the spatial loss.
-        slim(RECIPES["cifar10"], _NARROW, "", label="haar", resample="haar"),
-        slim(RECIPES["cifar10"], _NARROW, "wsf", label="flat", alpha=0.0),
+        _slim(large, "", label="haar", resample="haar"),
+        _slim(large, "wsf", label="flat", alpha=0.0),
         # A second attempt: with features as they are the distillation outweighs what the network is for.
-        slim(RECIPES["cifar10"], _NARROW, "wsf", label="wsf-relative", relative=True),
-        *(slim(RECIPES[f"faces{kind}"], _NARROW, parts) for kind in ("", "-latent") for parts in ("", "wsf")),
+        _slim(large, "wsf", label="wsf-relative", relative=True),
     )
+}
+RECIPES |= {
+    made.name: made for large in ("faces", "faces-latent") for parts in ("", "wsf") for made in [_slim(large, parts)]
 }
 
 
