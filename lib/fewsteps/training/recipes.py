@@ -348,8 +348,8 @@ def slim(
 
 
 # A patch of 2 x 2 pixels in colour is 12 numbers. A third of a teacher's width leaves 16 channels for them and for all
-# that is thought about them, and its images were noise however long it was trained. For the same multiply-adds a network
-# that does not widen towards the coarse end has half the teacher's width; the straight path takes the numbers off it.
+# that is thought about them: its images were noise after thousands of steps. For as many multiply-adds a network that
+# does not widen towards the coarse end has half the teacher's width; the straight path takes the numbers off it.
 _NARROW: dict[str, dict[str, Any]] = {
     large: {"width": RECIPES[large].network["width"] // 2, "multipliers": [1, 1, 1], "direct": True}
     for large in ("cifar10", "fashion", "faces", "faces-latent")
