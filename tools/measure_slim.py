@@ -1,6 +1,6 @@
-"""Measure slim networks beside their teacher into ``data/results/slim.json``.
+"""Measure slim networks beside their teacher into ``data/results/slim-networks-TEACHER.json``.
 
-    FEWSTEPS_DATA=/path/to/copies python tools/measure_slim.py [TEACHER] [--folder DIR --out FILE]
+    FEWSTEPS_DATA=/path/to/copies python tools/measure_slim.py TEACHER [--folder DIR --out FILE]
 
 Cost, speed, band errors, gates against time and the difference from the teacher by frequency. What was measured of the
 same weights is kept, but the speeds: those are of one run, on one machine. Fréchet distances are in the tables of
@@ -86,10 +86,11 @@ def of_network(
 def main() -> int:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("teacher", nargs="?", default="cifar10")
+    parser.add_argument("teacher")
     parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER, help="of the slim networks")
-    parser.add_argument("--out", type=Path, default=results.FOLDER / "slim.json")
+    parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
+    chosen.out = chosen.out or results.FOLDER / f"slim-networks-{chosen.teacher}.json"
     torch.set_grad_enabled(False)
     made = slim.load(chosen.teacher, chosen.folder)
     teacher = made.get(TEACHER) or trained.load(chosen.teacher)

@@ -237,17 +237,20 @@ OURS: dict[tuple[str, str], list[Ours]] = {
     ],
 }
 _SLIM = (TEACHER, LITE, SLIM, FEWER)
+_PIXELS = {"slim-fashion": "Fashion-MNIST in pixels", "slim-cifar10": "CIFAR-10 in pixels"}
 OURS |= {
     ("SD", "2, FFHQ"): [
-        Ours("slim-cifar10", _SLIM, (SLIM, LITE), f"CIFAR-10 in pixels, {_SMALL}; the last row is not in the paper")
+        Ours(table, _SLIM, (SLIM, LITE), f"{data}, {_SMALL}; the last row is not in the paper")
+        for table, data in _PIXELS.items()
     ],
     ("SD", "5"): [
         Ours(
-            "slim-cifar10",
+            table,
             tuple(COLUMNS),
             ("gates", LITE),
-            f"CIFAR-10 in pixels, {_SMALL}; Lite is the paper's column without any part, and two controls are added",
+            f"{data}, {_SMALL}; Lite is the paper's column without any part, and two controls are added",
         )
+        for table, data in _PIXELS.items()
     ],
 }
 ELSEWHERE: dict[tuple[str, str], str] = {
@@ -257,7 +260,7 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     ("PDS", "2"): "the masks for these parameters are drawn, and judged exactly, in chapter 06",
     ("SD", "4"): "not: captions and their encoder are out of reach here, as chapter 08 says",
     **{
-        ("SD", f"2, {data}"): "the same question as for FFHQ above, which CIFAR-10 answers"
+        ("SD", f"2, {data}"): "the same question as for FFHQ above, which our data sets answer"
         for data in ("CelebA-HQ", "LSUN-Bedroom", "LSUN-Church")
     },
 }

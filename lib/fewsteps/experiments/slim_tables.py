@@ -11,20 +11,20 @@ from fewsteps.experiments import boards
 from fewsteps.experiments.slim import BANDS, COLUMNS, FEWER, LITE, SLIM, TEACHER
 
 
-def measured(table: str = "slim") -> dict[str, dict[str, Any]]:
+def measured(teacher: str) -> dict[str, dict[str, Any]]:
     """What ``tools/measure_slim.py`` found, by what a network is called, the teacher first.
 
     Parameters
     ----------
-    table : str
-        In data/results.
+    teacher : str
+        Whose slim networks they are.
 
     Raises
     ------
     DataError
         If the table is not there.
     """
-    rows = {row["called"]: row for row in results.read(table)["rows"]}
+    rows = {row["called"]: row for row in results.read(f"slim-networks-{teacher}")["rows"]}
     return {called: rows[called] for called in ("teacher", *COLUMNS) if called in rows}
 
 
