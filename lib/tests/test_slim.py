@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from fewsteps import checkpoints, trained
 from fewsteps.data import load
 from fewsteps.errors import CheckpointError, ParameterError, ShapeError, TrainingError
-from fewsteps.losses import EDM, Distillation, Eps, frequency_distance, frequency_weights, spatial_distance
+from fewsteps.losses import EDM, Answering, Distillation, Eps, frequency_distance, frequency_weights, spatial_distance
 from fewsteps.losses.distillation import FLOOR
 from fewsteps.networks import Student, UNet, WaveletDown, WaveletUp, build
 from fewsteps.networks.wavelet import Gate
@@ -271,6 +271,31 @@ class TestDistillation:
             Student(SMALL, [1, 2, 3])
 
 
+class TestAnswering:
+    """SD-7, a rival without parts: the teacher's answer in place of the data."""
+
+    def test_it_is_the_distance_of_two_answers_and_never_of_the_data(self):
+        teacher = UNet(1, width=16, multipliers=(1, 2), blocks=1, attention=(), patch=1)
+        for parameter in teacher.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        own, learner, x0 = EDM(0.3, 0.5), student().network, drawn(4, 1, 8, 8, dtype=torch.float32).sigmoid()
+        objective = Answering(own, teacher.taps)
+        got = objective(learner, x0, None, torch.Generator().manual_seed(5))
+        posed = own.pose(x0, torch.Generator().manual_seed(5))
+        wanted, said = teacher(posed.noisy, posed.times), learner(posed.noisy, posed.times)
+        torch.testing.assert_close(got, (wanted - said).square().mean((1, 2, 3)))
+        got.sum().backward()
+        assert all(p.grad is None for p in teacher.parameters()) and all(
+            p.grad is not None for p in learner.parameters()
+        )
+        assert not objective(teacher, x0, None, torch.Generator()).any()
+        assert objective.predicts == own.predicts
+
+    def test_parts_beside_it_are_refused(self):
+        with pytest.raises(ParameterError, match="its teacher's answer, or for the data"):
+            slim(RECIPES["digits"], {"width": 8}, "ws", answer=True)
+
+
 class Broken:
     """An objective whose loss is not a number."""
 
@@ -306,6 +331,7 @@ class TestTraining:
     def test_together_is_each_by_itself_and_the_teacher_answers_once(self, tmp_path):
         """SD-9: the same weights as from separate trainings, in one phase or two; and either goes on from the other."""
         made = [slim(RECIPES["digits"], {"width": 8}, parts) for parts in ("", "s", "wsf")]
+        made.insert(1, slim(RECIPES["digits"], {"width": 8}, "", label="answer", answer=True))
         images = load("digits", "train", 8)
         together(made, tmp_path / "both", steps=2, images=images, half=False)
         heard = []
@@ -317,10 +343,10 @@ class TestTraining:
             assert alone["weights"] == beside["weights"]
             assert beside["training"]["steps"] == 4 and beside["training"]["minutes"] >= 0
         assert heard[-1][0] == 4 and heard[-1][1].keys() == {one.name for one in made}
-        train(made[2], tmp_path / "both" / made[2].name, steps=5, images=images, half=False)
+        train(made[-1], tmp_path / "both" / made[-1].name, steps=5, images=images, half=False)
         together(made, tmp_path / "both", steps=5, images=images, half=False)  # one is there already
         steps = [checkpoints.card(one.name, tmp_path / "both" / one.name)["training"]["steps"] for one in made]
-        assert steps == [5, 5, 5]
+        assert steps == [5] * len(made)
         with pytest.raises(ParameterError, match="one data set"):
             together([made[0], RECIPES["mnist"]], tmp_path, steps=1, images=images)
         with pytest.raises(ParameterError, match="digits-ddgan2 is trained by itself"):

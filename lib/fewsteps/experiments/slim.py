@@ -39,8 +39,9 @@ COLUMNS = {
     "learned weights in place of gates": "haar",
     "all three, every frequency alike": "flat",
     "all three, features by their size": "wsf-relative",
+    "the teacher's answer in place of the data": "answer",
 }
-"""Table 5's columns, "none" to "all", two controls and a second attempt: what they are called and how recipes end."""
+"""Table 5's columns, "none" to "all", two controls and two more attempts: what they are called, how recipes end."""
 
 
 def family(teacher: str, folder: Path = checkpoints.FOLDER) -> dict[str, str]:

@@ -15,7 +15,13 @@ from fewsteps.losses.adversarial import (
 )
 from fewsteps.losses.autoencoding import Autoencoding, perceptual_distance
 from fewsteps.losses.denoising import EDM, Eps, Objective, Poser, ScoreMatching
-from fewsteps.losses.distillation import Distillation, frequency_distance, frequency_weights, spatial_distance
+from fewsteps.losses.distillation import (
+    Answering,
+    Distillation,
+    frequency_distance,
+    frequency_weights,
+    spatial_distance,
+)
 from fewsteps.losses.labels import CrossEntropy
 from fewsteps.losses.levels import geometric_levels, level_overlap, overlapping_levels, settling_eps
 from fewsteps.losses.pixel import ParallelNoise, ScaleEstimation, SingleHead
@@ -23,6 +29,7 @@ from fewsteps.losses.pixel import ParallelNoise, ScaleEstimation, SingleHead
 __all__ = [
     "EDM",
     "Adversarial",
+    "Answering",
     "Autoencoding",
     "CrossEntropy",
     "Distillation",

@@ -192,6 +192,44 @@ class Distillation:
         return loss
 
 
+@dataclass(frozen=True)
+class Answering:
+    """A student's objective: what its teacher answers, in place of the data.
+
+    A denoising loss asks for the clean image, of which a noisy one tells only the mean; all the rest is noise in the
+    gradient. A teacher's answer is a mean already.
+
+    Parameters
+    ----------
+    objective : Objective that can be posed
+        The teacher's.
+    teacher : callable
+        Its ``taps``: from (noisy image, noise level, class) to (output, features).
+
+    Notes
+    -----
+    No part of the paper: a rival of SD-6 and SD-7. Source: Hinton et al. 2015, for outputs that are means.
+    """
+
+    objective: Poser
+    teacher: Callable[..., tuple[Tensor, Sequence[Tensor]]]
+
+    @property
+    def predicts(self) -> dict[str, Any]:
+        """What the teacher's own objective says."""
+        return self.objective.predicts
+
+    def __call__(
+        self, network: Callable[..., Any], x0: Tensor, cond: Tensor | None, generator: torch.Generator
+    ) -> Tensor:
+        """Losses, (B,)."""
+        posed = self.objective.pose(x0, generator)
+        given = (posed.noisy, posed.times, *(() if cond is None else (cond,)))
+        with torch.no_grad():
+            wanted, _ = self.teacher(*given)
+        return spatial_distance(wanted.float(), network(*given).float())
+
+
 def _alike(teacher: Tensor, student: Tensor) -> None:
     if teacher.shape != student.shape:
         raise ShapeError(

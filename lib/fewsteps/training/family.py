@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fewsteps.data import Images, load
 from fewsteps.errors import ParameterError
-from fewsteps.losses import Distillation
+from fewsteps.losses import Answering, Distillation
 from fewsteps.parameters import integer, number
 from fewsteps.training.loop import Run
 from fewsteps.training.recipes import Recipe
@@ -150,7 +150,7 @@ def _share_teachers(runs: Sequence[Run]) -> dict[Once, list[Run]]:
     shared: dict[str, Once] = {}
     taught: dict[Once, list[Run]] = {}
     for run in runs:
-        if isinstance(run.objective, Distillation):
+        if isinstance(run.objective, Distillation | Answering):
             once = shared.setdefault(repr(run.objective.teacher), Once(run.objective.teacher))
             run.objective = replace(run.objective, teacher=once)
             taught.setdefault(once, []).append(run)

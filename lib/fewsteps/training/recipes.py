@@ -12,6 +12,7 @@ from fewsteps.errors import ParameterError
 from fewsteps.losses import (
     EDM,
     Adversarial,
+    Answering,
     Autoencoding,
     CrossEntropy,
     Distillation,
@@ -291,6 +292,7 @@ def slim(
     alpha: float = -1.0,
     resample: str | None = None,
     relative: bool = False,
+    answer: bool = False,
 ) -> Recipe:
     """A small network beside a large one, with any of Spectral Diffusion's three parts.
 
@@ -310,6 +312,8 @@ def slim(
         Another way to halve and double than `parts` says.
     relative : bool
         Measure features by the size that the teacher's have.
+    answer : bool
+        Train it for the teacher's answer in place of the data, and for no features.
 
     Raises
     ------
@@ -327,17 +331,23 @@ def slim(
     described = large.network | network | {"resample": resample or ("gated" if "w" in parts else "pool")}
     weights = {"spatial": 0.1 * ("s" in parts), "frequency": 0.1 * ("f" in parts)}
     taught = any(weights.values())
+    if answer and taught:
+        raise ParameterError("a student is trained for its teacher's answer, or for the data with distillation beside.")
 
     def objective(images: Images) -> Objective:
         own = large.objective(images)
-        if not taught:
+        if not (taught or answer):
             return own
         if not isinstance(own, Poser):
             raise ParameterError(f"{large.name} cannot teach: its noisy images cannot be had without its network.")
-        return Distillation(own, Teacher(large.name, own), alpha=alpha, relative=relative, **weights)
+        teacher = Teacher(large.name, own)
+        if answer:
+            return Answering(own, teacher)
+        return Distillation(own, teacher, alpha=alpha, relative=relative, **weights)
 
     widths = [large.network["width"] * factor for factor in reversed(large.network["multipliers"])]
     with_parts = ", ".join(PARTS[part] for part in parts) or "none of Spectral Diffusion's parts"
+    with_parts += ", for its answer in place of the data" if answer else ""
     return replace(
         large,
         name=f"{large.name}-{label or parts or 'lite'}",
@@ -371,6 +381,8 @@ RECIPES |= {
         _slim(large, "wsf", label="flat", alpha=0.0),
         # A second attempt: with features as they are the distillation outweighs what the network is for.
         _slim(large, "wsf", label="wsf-relative", relative=True),
+        # A third, without any of the parts: what the teacher says, in place of the data.
+        _slim(large, "", label="answer", answer=True),
     )
 }
 RECIPES |= {
