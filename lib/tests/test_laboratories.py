@@ -13,9 +13,18 @@ import lab_page
 from fewsteps import data, theory, widgets
 from fewsteps import schedules as sch
 from fewsteps.errors import ParameterError
+from fewsteps.experiments import slim, slim_tables
 from fewsteps.widgets.bundle import bundle
 
 pytestmark = pytest.mark.browser
+
+
+def slim_lab(**traits):
+    """Of the networks and gates that chapter 08 shows, all but the teacher, which the smoke book does not export."""
+    gates = slim_tables.measured("fashion")[slim.SLIM]["gates"]
+    return widgets.SlimLab({"Lite": "fashion-lite", "slim": "fashion-wsf"}, gates, ([0.1, 0.2], [1.0, 0.5]), **traits)
+
+
 LABORATORIES = {
     "book/index.html": "sampling",
     "book/errata.html": "errata",
@@ -26,6 +35,7 @@ LABORATORIES = {
     "notebooks/05_tdas.html": "tdas",
     "notebooks/06_pds.html": "pds",
     "notebooks/07_best_filter.html": "board",
+    "notebooks/08_spectral_diffusion.html": "slim",
     "notebooks/09_pixel_aware.html": "pixel",
     "notebooks/13_gallery.html": "steps",
 }
@@ -39,6 +49,7 @@ KINDS = {
     "tdas": widgets.TdasLab,
     "pds": widgets.PdsLab,
     "board": widgets.BoardLab,
+    "slim": slim_lab,
     "pixel": widgets.PixelLab,
     "steps": widgets.StepsLab,
 }
@@ -53,6 +64,7 @@ DECISIVE = {
     "tdas": "sampler",
     "pds": "sampler",
     "board": "spectrum",
+    "slim": "layer",
     "pixel": "form",
     "steps": "network",
 }
