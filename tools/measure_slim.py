@@ -96,6 +96,7 @@ def main() -> int:
     teacher = made.get(TEACHER) or trained.load(chosen.teacher)
     source = teacher.card["data"]
     held = data.load(source["name"], "test", source["size"])
+    apart = slim.bands(held.images[IMAGES : 2 * IMAGES], held.images[:IMAGES])
     held = replace(held, images=held.images[:IMAGES], labels=None)
     real, latent = held.images, source.get("latent")
     seen = latents(held, latent["name"]).images if latent else real
@@ -109,20 +110,21 @@ def main() -> int:
     for called, model in made.items():
         if called not in measured:
             measured[called] = of_network(called, model, teacher, real, seen, chosen.folder)
-            save(chosen.out, list(measured.values()))
+            save(chosen.out, apart, list(measured.values()))
     rows = list(measured.values())
     for called, (rate, spread) in slim.throughput(made).items():
         row = next(row for row in rows if row["called"] == called)
         row["speed"] = {"device": "cpu", "threads": torch.get_num_threads(), "images_per_s": rate, "half": spread}
         print(f"{called}: {rate:.0f} images/s", flush=True)
-    save(chosen.out, rows)
+    save(chosen.out, apart, rows)
     return 0
 
 
-def save(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Whole, or what stood there."""
+def save(path: Path, apart: tuple[float, float], rows: list[dict[str, Any]]) -> None:
+    """Whole, or what stood there; with the band errors of real images that are as many and others."""
     lines = ",\n".join(json.dumps(row) for row in rows)
-    write_atomic(path, f'{{"made_by": "python tools/measure_slim.py", "rows": [\n{lines}\n]}}\n')
+    head = f'"made_by": "python tools/measure_slim.py", "real": {json.dumps(apart)}'
+    write_atomic(path, f'{{{head}, "rows": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":

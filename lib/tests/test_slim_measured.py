@@ -127,7 +127,8 @@ def test_what_a_student_says_otherwise_is_counted_by_frequency(model):
 
 def test_what_was_measured_is_read_in_order(monkeypatch):
     rows = [{"called": called} for called in ("Lite", "gates", "teacher")]
-    monkeypatch.setattr(slim_tables.results, "read", lambda name: {"rows": rows})
+    monkeypatch.setattr(slim_tables.results, "read", lambda name: {"real": [0.05, 0.0061], "rows": rows})
+    assert slim_tables.between_real("any") == "Two sets of as many real images: 0.05 below the cut and 0.0061 above it."
     assert list(slim_tables.measured("any")) == ["teacher", "Lite", "gates"]
     assert slim_tables.spread([0.5]) == "0.5" and slim_tables.spread([0.4, 0.5, 0.6]) == "0.5 ± 0.1"
 

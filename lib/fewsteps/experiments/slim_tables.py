@@ -108,6 +108,27 @@ def worth(table: str) -> tuple[list[str], list[list[str]], list[boards.Entry]]:
     return ["network", "steps", "seeds", "FD", f"over {first.method}'s"], rows, entries
 
 
+def between_real(teacher: str) -> str:
+    """The band errors of real images against as many others, in a sentence: what no network can fall below.
+
+    Parameters
+    ----------
+    teacher : str
+        Whose slim networks were measured on that data set.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+
+    Notes
+    -----
+    Source: SD-3, Table 1.
+    """
+    low, high = results.read(f"slim-networks-{teacher}")["real"]
+    return f"Two sets of as many real images: {low:.3g} below the cut and {high:.3g} above it."
+
+
 def band_rows(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Errors below and above the paper's cut, and by what factor they are those of the first network.
 
