@@ -25,6 +25,7 @@ from fewsteps.trained import Trained
 from fewsteps.training import recipe
 
 TEACHER, LITE, SLIM = "teacher", "Lite", "gates, spatial, frequency"
+ANSWER = "the teacher's answer in place of the data"
 FEWER = "teacher, as many multiply-adds"
 BANDS = ("LL", "LH", "HL", "HH")
 COLUMNS = {
@@ -39,7 +40,7 @@ COLUMNS = {
     "learned weights in place of gates": "haar",
     "all three, every frequency alike": "flat",
     "all three, features by their size": "wsf-relative",
-    "the teacher's answer in place of the data": "answer",
+    ANSWER: "answer",
 }
 """Table 5's columns, "none" to "all", two controls and two more attempts: what they are called, how recipes end."""
 
