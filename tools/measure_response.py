@@ -59,7 +59,7 @@ def main(names: list[str]) -> int:
     """Measure."""
     torch.set_grad_enabled(False)
     cards = {name: checkpoints.card(name) for name in checkpoints.names()}
-    pixels = {name: card for name, card in cards.items() if "latent" not in card["data"]}
+    pixels = {name: card for name, card in cards.items() if "latent" not in card["data"] and "beside" not in card}
     known = [name for name, card in pixels.items() if card["predicts"]["kind"] in ("edm", "eps")]
     rows = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
     for name in names or known:

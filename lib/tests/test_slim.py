@@ -393,6 +393,7 @@ class TestTraining:
         ]
         assert [c.network["kind"] for c in columns.values()] == ["unet", "unet", *["student"] * 6]
         assert all(c.conditional for c in columns.values())
+        assert {c.extra["beside"] for c in columns.values()} == {"cifar10"}
 
     def test_what_cannot_teach_is_named(self, tmp_path):
         with pytest.raises(CheckpointError, match="no checkpoint is called 'digits'"):

@@ -35,8 +35,8 @@ class Neighbours:
 
 
 def generators() -> list[str]:
-    """The shipped networks that make images, those of photographs last."""
-    cards = {name: checkpoints.card(name) for name in checkpoints.names()}
+    """The shipped networks that make images, those of photographs last; not those that are shown beside another."""
+    cards = {name: card for name in checkpoints.names() if "beside" not in (card := checkpoints.card(name))}
     kinds = ("edm", "eps", "score", "ddgan")
     names = [
         name for name, card in cards.items() if card["predicts"]["kind"] in kinds and card["network"]["kind"] != "prior"

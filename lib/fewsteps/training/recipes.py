@@ -64,7 +64,8 @@ class Recipe:
     latent : str
         An autoencoder among the checkpoints, in whose latents it is trained; "" for pixels.
     extra : dict
-        What a card says besides: ``sampling``, how the network's own paper samples from it.
+        What a card says besides: ``sampling``, how the network's own paper samples from it; ``beside``, the network
+        that a slim one is there to be compared with, without which it is not shown.
     """
 
     name: str
@@ -354,6 +355,7 @@ def slim(
         title=f"A slim network beside {large.name}: {with_parts}",
         network={"kind": "student", "network": described, "widths": widths} if taught else described,
         objective=objective,
+        extra={**large.extra, "beside": large.name},
     )
 
 

@@ -81,6 +81,7 @@ class StepsLab(anywidget.AnyWidget):
 def _shipped() -> list[str]:
     """Every shipped network that this sampler can run on, the smallest images last."""
     cards = {name: checkpoints.card(name) for name in checkpoints.names()}
+    cards = {name: card for name, card in cards.items() if "beside" not in card}  # they are shown beside their teacher
     shown = {name: card for name, card in cards.items() if "latent" not in card["data"]}  # its steps are no images
     names = [name for name, card in shown.items() if card["predicts"]["kind"] in ("edm", "eps")]
     return sorted(names, key=lambda name: (cards[name]["data"]["size"] < 32, cards[name]["network"]["channels"], name))
