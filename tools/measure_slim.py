@@ -110,21 +110,22 @@ def main() -> int:
     for called, model in made.items():
         if called not in measured:
             measured[called] = of_network(called, model, teacher, real, seen, chosen.folder)
-            save(chosen.out, apart, list(measured.values()))
+            save(chosen, apart, list(measured.values()))
     rows = list(measured.values())
     for called, (rate, spread) in slim.throughput(made).items():
         row = next(row for row in rows if row["called"] == called)
         row["speed"] = {"device": "cpu", "threads": torch.get_num_threads(), "images_per_s": rate, "half": spread}
         print(f"{called}: {rate:.0f} images/s", flush=True)
-    save(chosen.out, apart, rows)
+    save(chosen, apart, rows)
     return 0
 
 
-def save(path: Path, apart: tuple[float, float], rows: list[dict[str, Any]]) -> None:
+def save(chosen: argparse.Namespace, apart: tuple[float, float], rows: list[dict[str, Any]]) -> None:
     """Whole, or what stood there; with the band errors of real images that are as many and others."""
     lines = ",\n".join(json.dumps(row) for row in rows)
-    head = f'"made_by": "python tools/measure_slim.py", "real": {json.dumps(apart)}'
-    write_atomic(path, f'{{{head}, "rows": [\n{lines}\n]}}\n')
+    other = "" if chosen.folder == checkpoints.FOLDER else " --folder DIR"
+    head = f'"made_by": "python tools/measure_slim.py {chosen.teacher}{other}", "real": {json.dumps(apart)}'
+    write_atomic(chosen.out, f'{{{head}, "rows": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ from torch import nn
 
 from fewsteps import checkpoints, trained, transforms
 from fewsteps.errors import CheckpointError, DataError, ParameterError
-from fewsteps.experiments import grids, slim, slim_tables
+from fewsteps.experiments import gallery, grids, slim, slim_tables
 from fewsteps.experiments.boards import Entry
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import build
 from fewsteps.trained import Trained
+from fewsteps.widgets import steps
 
 GATED = {
     "kind": "unet", "channels": 1, "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [], "patch": 1,
@@ -186,9 +187,9 @@ def test_bands_and_gates_as_the_chapter_shows_them():
     """SD-3, SD-5b: factors by hand, over the first network; what holding the gates costs, where there are any."""
     found = {
         "teacher": {"bands": [(0.1, 0.02), (0.3, 0.02)]},
-        "Lite": {"bands": [(0.3, 0.1)]},
+        "Lite": {"bands": [(0.15, 0.1)]},  # one seed: over the teacher's first
         slim.SLIM: {
-            "bands": [(0.8, 0.04)],
+            "bands": [(0.7, 0.05), (0.9, 0.03)],
             "gates": [{"layer": "down 1", "by_time": [0.5, 0.25, 0.0, 1.0]}],
             "held": {"count": 256, "free": 4.0, "held": 5.5},
         },
@@ -203,6 +204,13 @@ def test_bands_and_gates_as_the_chapter_shows_them():
     assert slim_tables.gate_rows(found[slim.SLIM])[1] == [["down 1", "50%", "25%", "0%", "100%"]]
     (said,) = slim_tables.held(found)
     assert said.startswith(slim.SLIM) and "4.000" in said and "5.500" in said and "256" in said
+
+
+def test_slim_networks_are_shown_beside_their_teacher_alone():
+    """SD-8: twelve of one kind are no gallery."""
+    assert checkpoints.card("fashion-lite")["beside"] == "fashion"
+    assert "fashion" in gallery.generators() and "fashion-lite" not in gallery.generators()
+    assert "fashion" in steps.shipped() and "fashion-lite" not in steps.shipped()
 
 
 def test_distances_in_the_order_of_table_5(monkeypatch):

@@ -54,7 +54,8 @@ def run(chosen: argparse.Namespace) -> int:
     every = cells = grid(chosen.grid, chosen.profile, folder)
     if chosen.profile == "smoke" and chosen.out is None:
         raise ParameterError("--profile smoke needs --out: a few images are no result to keep in data/results.")
-    if folder != checkpoints.FOLDER and chosen.out is None:
+    elsewhere = folder.resolve() != checkpoints.FOLDER
+    if elsewhere and chosen.out is None:
         raise ParameterError("--folder needs --out: the tables in data/results are of the shipped networks.")
     if chosen.only:
         known = {c.plan.sampler for c in cells} | {f"nfe={c.plan.nfe}" for c in cells} | {c.method for c in cells}
@@ -68,7 +69,7 @@ def run(chosen: argparse.Namespace) -> int:
     apart = "" if chosen.profile == "cpu" else f"-{chosen.profile}"
     path = chosen.out or results.FOLDER / f"{chosen.grid}{apart}.json"
     with exclusive(path.with_name(f".{path.name}.lock"), "another sweep into this table"):
-        told = f" --folder {chosen.folder}" if chosen.folder and not chosen.folder.is_absolute() else ""
+        told = " --folder DIR" if elsewhere else ""
         table = Table(path, f"fewsteps sweep {chosen.grid} --profile {chosen.profile}{told}")
         if stale := table.keep(keys(every, folder), {"choice", *(c.method for c in every)}):
             print(f"{stale} rows were of other weights, statistics or settings: dropped, to be made again.", flush=True)

@@ -248,7 +248,7 @@ OURS |= {
             table,
             tuple(COLUMNS),
             ("gates", LITE),
-            f"{data}, {_SMALL}; Lite is the paper's column without any part, and two controls are added",
+            f"{data}, {_SMALL}; Lite is the paper's column without any part; two controls and two attempts are added",
         )
         for table, data in _PIXELS.items()
     ],

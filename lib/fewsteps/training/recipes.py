@@ -306,7 +306,7 @@ def slim(
     parts : str
         Letters of `PARTS`: "" is the Lite baseline, "wsf" all of Spectral Diffusion.
     label : str, optional
-        Ends the recipe's name; without it the parts do, or "lite".
+        Ends the recipe's name; without it the parts do, or "lite", or "answer".
     alpha : float
         Exponent of the frequency weights.
     resample : str, optional
@@ -351,7 +351,7 @@ def slim(
     with_parts += ", for its answer in place of the data" if answer else ""
     return replace(
         large,
-        name=f"{large.name}-{label or parts or 'lite'}",
+        name=f"{large.name}-{label or ('answer' if answer else parts or 'lite')}",
         title=f"A slim network beside {large.name}: {with_parts}",
         network={"kind": "student", "network": described, "widths": widths} if taught else described,
         objective=objective,
@@ -384,7 +384,7 @@ RECIPES |= {
         # A second attempt: with features as they are the distillation outweighs what the network is for.
         _slim(large, "wsf", label="wsf-relative", relative=True),
         # A third, without any of the parts: what the teacher says, in place of the data.
-        _slim(large, "", label="answer", answer=True),
+        _slim(large, "", answer=True),
     )
 }
 RECIPES |= {

@@ -57,7 +57,7 @@ class StepsLab(anywidget.AnyWidget):
     step = traitlets.Int(8, min=1).tag(sync=True)
 
     def __init__(self, networks: Sequence[str] | None = None, *, steps: int = 24, seed: int = 0, **traits: Any) -> None:
-        networks = _shipped() if networks is None else list(networks)
+        networks = shipped() if networks is None else list(networks)
         if not networks:
             raise ParameterError("networks must name at least one checkpoint.")
         integer("steps", steps, least=2, most=60)
@@ -78,7 +78,7 @@ class StepsLab(anywidget.AnyWidget):
         return run["frequency"], run["share"][self.step - 1]
 
 
-def _shipped() -> list[str]:
+def shipped() -> list[str]:
     """Every shipped network that this sampler can run on, the smallest images last."""
     cards = {name: checkpoints.card(name) for name in checkpoints.names()}
     cards = {name: card for name, card in cards.items() if "beside" not in card}  # they are shown beside their teacher
