@@ -259,6 +259,13 @@ class TestLost:
             assert float(found.ratio[ring]) == pytest.approx(float(1 - keeps**2) ** 2, rel=1e-4)
             assert found.mean.tolist() == pytest.approx([0.5, 0.5], abs=1e-6) and bool((found.std > 0).all())
 
+    def test_what_comes_back_whole_and_what_has_nothing_to_lose(self):
+        model = trained.Trained({"name": "blurring"}, self.Blurring(1, latent=2, width=8, factor=2))
+        flat = torch.stack((torch.full((1, 8, 8), 0.25), torch.full((1, 8, 8), 0.75)))
+        assert lost(model, flat).psnr == math.inf
+        with pytest.raises(ParameterError, match="two or more that differ"):
+            lost(model, flat[:1])
+
     def test_what_is_no_autoencoder_is_refused(self):
         with pytest.raises(CheckpointError, match="digits is no autoencoder"):
             lost(trained.load("digits"), drawn(2, 1, 8, 8))

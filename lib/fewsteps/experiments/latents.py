@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fewsteps import spectra, transforms
-from fewsteps.errors import CheckpointError
+from fewsteps.errors import CheckpointError, ParameterError
 from fewsteps.networks import Autoencoder
 from fewsteps.trained import Trained
 
@@ -27,7 +27,7 @@ class Lost:
     ratio : Tensor, shape (n,)
         Power of the error over that of the images about their mean; 1 where nothing of an image comes back.
     psnr : float
-        Of all pixels, in dB, images being in [0, 1].
+        Of all pixels, in dB, images being in [0, 1]; infinite if all of them come back.
     mean, std : Tensor, shape (latent,)
         Of the latents, by channel.
     images : Tensor, shape (N, C, H, W)
@@ -51,12 +51,14 @@ def lost(model: Trained, images: Tensor) -> Lost:
     model : Trained
         An autoencoder.
     images : Tensor, shape (N, C, H, W)
-        In [0, 1]; others than it was trained on.
+        In [0, 1]; two or more that differ, and others than it was trained on.
 
     Raises
     ------
     CheckpointError
         If the model is no autoencoder.
+    ParameterError
+        If there is nothing about their mean to lose: one image, or all alike.
     ShapeError
         If the images do not fit it.
 
@@ -66,18 +68,20 @@ def lost(model: Trained, images: Tensor) -> Lost:
     """
     if not isinstance(model.network, Autoencoder):
         raise CheckpointError(f"{model.name} is no autoencoder: there is nothing to send images through.")
+    about = images.double() - images.double().mean(0)
+    if not bool(about.any()):
+        raise ParameterError("images must be two or more that differ: nothing of one alone could be lost.")
     parts = [model.network.encode(part)[0] for part in images.split(BATCH)]
     back = torch.cat([model.network.decode(part) for part in parts]).clamp(0, 1)
     latents = torch.cat(parts).double()
     error = (back - images).double()
-    about = images.double() - images.double().mean(0)
     power, kept = (
         spectra.radial_mean(transforms.dct2(values).square().sum((0, 1)), "dct") for values in (error, about)
     )
     return Lost(
         power.frequency[1:],
         power.power[1:] / kept.power[1:],
-        -10 * math.log10(float(error.square().mean())),
+        -10 * math.log10(mean) if (mean := float(error.square().mean())) else math.inf,
         latents.mean((0, 2, 3)),
         latents.std((0, 2, 3)),
         back,
