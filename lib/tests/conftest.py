@@ -24,8 +24,9 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first: left to its place in the alphabet it starts late, and one process ends alone with it."""
-    items.sort(key=lambda item: item.path.stem != "test_laboratories")  # stable: all else keeps its order
+    """The longest files first: left to their place in the alphabet they start late, and one process ends alone."""
+    longest = ("test_laboratories", "test_laboratory_pointer")
+    items.sort(key=lambda item: item.path.stem not in longest)  # stable: all else keeps its order
 
 
 # imported after the hook, as they import fewsteps
