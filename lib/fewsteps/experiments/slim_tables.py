@@ -25,7 +25,7 @@ def measured(teacher: str) -> dict[str, dict[str, Any]]:
         If the table is not there.
     """
     rows = {row["called"]: row for row in results.read(f"slim-networks-{teacher}")["rows"]}
-    return {called: rows[called] for called in ("teacher", *COLUMNS) if called in rows}
+    return {called: rows[called] for called in (TEACHER, *COLUMNS) if called in rows}
 
 
 def sentences(table: str) -> list[str]:

@@ -119,7 +119,30 @@ def frequency_distance(
 
 
 @dataclass(frozen=True)
-class Distillation:
+class _Taught:
+    """A student's objective beside a teacher that is shown the same noisy images."""
+
+    objective: Poser
+    teacher: Callable[..., tuple[Tensor, Sequence[Tensor]]]
+
+    @property
+    def predicts(self) -> dict[str, Any]:
+        """What the objective that both were given says."""
+        return self.objective.predicts
+
+    def _asked(
+        self, x0: Tensor, cond: Tensor | None, generator: torch.Generator
+    ) -> tuple[Posed, tuple[Tensor, ...], Tensor, Sequence[Tensor]]:
+        """The posed problem, what a network is given of it, and the teacher's output and features."""
+        posed = self.objective.pose(x0, generator)
+        given = (posed.noisy, posed.times, *(() if cond is None else (cond,)))
+        with torch.no_grad():
+            wanted, taught = self.teacher(*given)
+        return posed, given, wanted, taught
+
+
+@dataclass(frozen=True)
+class Distillation(_Taught):
     """A student's objective: its own denoising loss, and both distances to a teacher, at the output and at every scale.
 
     The student it is called with returns its output and its features, taken to the teacher's widths
@@ -149,8 +172,6 @@ class Distillation:
     Source: SD-6, SD-7, section 5.2: L = L_DDPM + lambda_s L_spatial + lambda_f L_freq.
     """
 
-    objective: Poser
-    teacher: Callable[..., tuple[Tensor, Sequence[Tensor]]]
     spatial: float = 0.1
     frequency: float = 0.1
     alpha: float = -1.0
@@ -160,11 +181,6 @@ class Distillation:
         number("spatial", self.spatial, least=0)
         number("frequency", self.frequency, least=0)
         number("alpha", self.alpha)
-
-    @property
-    def predicts(self) -> dict[str, Any]:
-        """What the student's own objective says."""
-        return self.objective.predicts
 
     def __call__(
         self, network: Callable[..., Any], x0: Tensor, cond: Tensor | None, generator: torch.Generator
@@ -176,12 +192,9 @@ class Distillation:
         ShapeError
             If teacher and student have another number of scales, or features of other sizes.
         """
-        posed: Posed = self.objective.pose(x0, generator)
-        given = (posed.noisy, posed.times, *(() if cond is None else (cond,)))
+        posed, given, wanted, taught = self._asked(x0, cond, generator)
         said, features = network(*given)
         loss = (said - posed.target).square().flatten(1).mean(1)
-        with torch.no_grad():
-            wanted, taught = self.teacher(*given)
         if len(features) != len(taught):
             raise ShapeError(f"the student has {len(features)} scales and its teacher {len(taught)}.")
         for theirs, own in zip((wanted, *taught), (said, *features), strict=True):
@@ -193,7 +206,7 @@ class Distillation:
 
 
 @dataclass(frozen=True)
-class Answering:
+class Answering(_Taught):
     """A student's objective: what its teacher answers, in place of the data.
 
     A denoising loss asks for the clean image, of which a noisy one tells only the mean; all the rest is noise in the
@@ -211,22 +224,11 @@ class Answering:
     No part of the paper: a rival of SD-6 and SD-7. Source: Hinton et al. 2015, for outputs that are means.
     """
 
-    objective: Poser
-    teacher: Callable[..., tuple[Tensor, Sequence[Tensor]]]
-
-    @property
-    def predicts(self) -> dict[str, Any]:
-        """What the teacher's own objective says."""
-        return self.objective.predicts
-
     def __call__(
         self, network: Callable[..., Any], x0: Tensor, cond: Tensor | None, generator: torch.Generator
     ) -> Tensor:
         """Losses, (B,)."""
-        posed = self.objective.pose(x0, generator)
-        given = (posed.noisy, posed.times, *(() if cond is None else (cond,)))
-        with torch.no_grad():
-            wanted, _ = self.teacher(*given)
+        _, given, wanted, _ = self._asked(x0, cond, generator)
         return spatial_distance(wanted.float(), network(*given).float())
 
 
