@@ -18,6 +18,7 @@ from fewsteps.losses import EDM, Autoencoding, perceptual_distance
 from fewsteps.networks import Autoencoder, Classifier
 from fewsteps.schedules import VE, VPLinear
 from fewsteps.training import recipe, train
+from fewsteps.training.family import together
 from fewsteps.training.loop import Run
 from fewsteps.training.recipes import edm, slim
 from fewsteps.training.teacher import Eye, Teacher, latents
@@ -225,6 +226,18 @@ class TestLatents:
         for odd in ({"filt": {"kind": "scalar", "lam": 0.9}}, {"start": "uniform"}):
             with pytest.raises(ParameterError, match="digits-latent works in latents: filters and the uniform start"):
                 sample(Plan("digits-latent", nfe=3, count=1, **odd), coded)
+
+    def test_slim_networks_in_latents_beside_each_other(self, coded, tmp_path, monkeypatch):
+        """SD-9, BASE-LDM: as in pixels, the weights of separate trainings; the autoencoder is the one that ships."""
+        monkeypatch.setattr(checkpoints, "FOLDER", coded)
+        made = [replace(LATENT, name=name, network=LATENT.network | {"width": 8}) for name in ("one", "two")]
+        images = load("digits", "train", 8)
+        together(made, tmp_path, steps=2, images=images, half=False)
+        train(made[0], tmp_path / "alone", steps=2, images=images, half=False)
+        cards = [checkpoints.card("one", tmp_path / where) for where in ("one", "alone")]
+        assert cards[0]["weights"] == cards[1]["weights"] and cards[0]["data"]["latent"] == cards[1]["data"]["latent"]
+        with pytest.raises(ParameterError, match="all in pixels or in the same latents"):
+            together([made[0], replace(DIGITS, name="three")], tmp_path, steps=3, images=images)
 
 
 class TestLost:

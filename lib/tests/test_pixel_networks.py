@@ -870,7 +870,8 @@ def test_recipes_and_gates_go_together():
     ends = set(pixel_aware.names("x"))
     names = {name for data in ("mnist", "fashion", "cifar10") for name in pixel_aware.names(data).values()}
     names |= {name for steps in (100, 200) for name in pixel_aware.names("mnist", f"-{steps}").values()}
-    assert names <= RECIPES.keys() and names == gates.PIXEL_GATES.keys() and len(ends) == 5
+    assert names == {name for name, limit in gates.LIMITS.items() if limit.section == "pixel"}
+    assert names <= RECIPES.keys() and len(ends) == 5
     assert RECIPES["mnist-parallel"].network["heads"] == 50
     assert RECIPES["mnist-parallel-200"].network["heads"] == 200
     objective = RECIPES["mnist-scale-200"].objective(None)
@@ -879,11 +880,11 @@ def test_recipes_and_gates_go_together():
 
 def test_a_gate_says_what_is_missed():
     card = {"name": "mnist-scale", "pixel": {"ssim_scale": 0.9}}
-    assert gates.pixel_failures(card) == []
+    assert gates.limit_failures(card) == []
     card["pixel"]["ssim_scale"] = 0.1
-    assert gates.pixel_failures(card) == ["ssim_scale 0.1 below 0.6"]
-    assert gates.pixel_failures({"name": "mnist-parallel"}) == ["nothing was measured"]
-    assert gates.pixel_failures({"name": "mnist-parallel", "pixel": {"noise_ratio": 1.2}}) == [
+    assert gates.limit_failures(card) == ["ssim_scale 0.1 below 0.6"]
+    assert gates.limit_failures({"name": "mnist-parallel"}) == ["nothing was measured"]
+    assert gates.limit_failures({"name": "mnist-parallel", "pixel": {"noise_ratio": 1.2}}) == [
         "noise_ratio 1.2 above 0.9"
     ]
-    assert gates.pixel_failures({"name": "mnist", "pixel": {}}) == ["it has no gate"]
+    assert gates.limit_failures({"name": "mnist", "pixel": {}}) == ["it has no gate"]

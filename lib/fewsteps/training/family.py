@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps.data import Images, load
+from fewsteps.data import Images
 from fewsteps.errors import ParameterError
 from fewsteps.losses import Answering, Distillation
 from fewsteps.parameters import integer, number
-from fewsteps.training.loop import Run
+from fewsteps.training.loop import Run, shown
 from fewsteps.training.recipes import Recipe
 from fewsteps.training.team import Team
 
@@ -73,7 +73,7 @@ def together(
     Parameters
     ----------
     recipes : sequence of Recipe
-        Of one data set and size. Some may have no teacher.
+        Of one data set and size, in pixels or in the same latents. Some may have no teacher.
     folder : Path
         Each gets a folder of its name in it, as :func:`fewsteps.training.train` writes it, and goes on from there.
     steps : int
@@ -91,7 +91,7 @@ def together(
     Raises
     ------
     ParameterError
-        If the recipes are not of one data set, or `steps` is below 1.
+        If the recipes are not of one data set or not in the same latents, or `steps` is below 1.
     TrainingError
         If one diverges: nothing is written then, so that what all had kept before stays.
     CheckpointError
@@ -103,12 +103,12 @@ def together(
     """
     integer("steps", steps, least=1)
     number("interval", interval, above=0)
-    if len({(made.data, made.size, made.latent) for made in recipes}) != 1 or recipes[0].latent:
-        raise ParameterError("recipes must be of one data set and size, in pixels.")
+    if len({(made.data, made.size, made.latent) for made in recipes}) != 1:
+        raise ParameterError("recipes must be of one data set and size, all in pixels or in the same latents.")
     if gans := [made.name for made in recipes if made.network["kind"] == "ddgan"]:
         raise ParameterError(f"recipes must be of networks with one side: {', '.join(gans)} is trained by itself.")
     with Team(device) as team:
-        source = images or load(recipes[0].data, "train", recipes[0].size)
+        source = shown(recipes[0], folder, images)
         given: dict[str, Any] = {"compiled": None, "half": half, "changed": changed, "start": start}
         runs = [Run(made, folder / made.name, source, team, **given) for made in recipes]
         taught = _share_teachers(runs)

@@ -116,12 +116,18 @@ def train(
     last = integer("steps", steps, least=1) if steps is not None else math.inf
     number("interval", interval, above=0)
     with Team(device) as team:
-        images = load(recipe.data, "train", recipe.size) if images is None else images
-        if recipe.latent:
-            images = latents(images, recipe.latent, flip=recipe.flip, folder=checkpoints.home(recipe.latent, folder))
-        run = begun(recipe, folder, images, team, compiled=compiled, half=half, changed=changed, start=start)
+        source = shown(recipe, folder, images)
+        run = begun(recipe, folder, source, team, compiled=compiled, half=half, changed=changed, start=start)
         run.kept = kept
         return run.until(limit, last, interval, say)
+
+
+def shown(recipe: Recipe, folder: Path, images: Images | None = None) -> Images:
+    """What a recipe's network is trained on: its data set, or `images`, as latents where it works in them."""
+    images = load(recipe.data, "train", recipe.size) if images is None else images
+    if not recipe.latent:
+        return images
+    return latents(images, recipe.latent, flip=recipe.flip, folder=checkpoints.home(recipe.latent, folder))
 
 
 def begun(recipe: Recipe, folder: Path, images: Images, team: Team, **given: Any) -> Run:

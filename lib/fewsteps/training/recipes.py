@@ -388,7 +388,9 @@ RECIPES |= {
     )
 }
 RECIPES |= {
-    made.name: made for large in ("faces", "faces-latent") for parts in ("", "wsf") for made in [_slim(large, parts)]
+    made.name: made
+    for large in ("faces", "faces-latent")
+    for made in (_slim(large, ""), _slim(large, "wsf"), _slim(large, "", answer=True))
 }
 
 
