@@ -45,10 +45,16 @@ def rounded(values: torch.Tensor) -> Any:
 
 
 def of_network(
-    called: str, model: Trained, teacher: Trained, real: torch.Tensor, seen: torch.Tensor, folder: Path
+    called: str,
+    model: Trained,
+    teacher: Trained,
+    real: torch.Tensor,
+    seen: torch.Tensor,
+    folder: Path,
+    known: dict[str, Any],
 ) -> dict[str, Any]:
-    """All but the speed; `seen` are the real images as the networks are shown them, which may be as latents."""
-    said: dict[str, Any] = {
+    """All but the speed, what is known being kept; `seen` are the real images as the networks are shown them."""
+    said = known | {
         "called": called,
         "checkpoint": model.card["name"],
         "weights": model.card["weights"]["sha256"],
@@ -56,10 +62,11 @@ def of_network(
         "trained_images": model.card["training"]["images"],
         **asdict(slim.cost(model)),
     }
-    seeds = SEEDS if folder == checkpoints.FOLDER and called in (TEACHER, LITE, SLIM) else SEEDS[:1]
-    said["bands"] = [slim.bands(sample(plan_of(model.card, IMAGES, seed), folder).images, real) for seed in seeds]
-    print(f"{called}: {said['macs'] / 1e6:.1f} million multiply-adds, band errors {said['bands']}", flush=True)
-    if model is not teacher:
+    if "bands" not in said:
+        seeds = SEEDS if folder == checkpoints.FOLDER and called in (TEACHER, LITE, SLIM) else SEEDS[:1]
+        said["bands"] = [slim.bands(sample(plan_of(model.card, IMAGES, seed), folder).images, real) for seed in seeds]
+        print(f"{called}: {said['macs'] / 1e6:.1f} million multiply-adds, band errors {said['bands']}", flush=True)
+    if model is not teacher and "differences" not in said:
         said["differences"] = []
         for level in LEVELS:
             frequency, ratio = slim.difference(teacher, model, seen, level)
@@ -68,19 +75,30 @@ def of_network(
         slim.layers(model.network)
     except ParameterError:
         return said
-    _, watched = slim.watched(model, plan_of(model.card, WATCHED, SEEDS[0]))
-    said["gates"] = [
-        {"layer": layer.layer} | {key: rounded(getattr(layer, key)) for key in ("times", "mean", "spread", "by_time")}
-        for layer in watched
-    ]
-    judged = plan_of(model.card, FEW, SEEDS[0])
-    source = model.card["data"]
-    free = choosing.distance(draw(model, judged, batch=FEW).images, source)
-    with slim.held(model, plan_of(model.card, WATCHED, choosing.CHOICE_SEED)) as fixed:
-        fixed_distance = choosing.distance(draw(fixed, judged, batch=FEW).images, source)
-    said["held"] = {"count": FEW, "free": free, "held": fixed_distance}
-    print(f"{called}: gates {said['held']}", flush=True)
+    if "gates" not in said:
+        _, watched = slim.watched(model, plan_of(model.card, WATCHED, SEEDS[0]))
+        said["gates"] = [
+            {"layer": layer.layer}
+            | {key: rounded(getattr(layer, key)) for key in ("times", "mean", "spread", "by_time")}
+            for layer in watched
+        ]
+    if "held" not in said:
+        said["held"] = held(model)
+        print(f"{called}: gates {said['held']}", flush=True)
     return said
+
+
+def held(model: Trained) -> dict[str, Any]:
+    """Distances with the gates as they are and with each at its mean, of the same noise, seed by seed."""
+    judged = [plan_of(model.card, FEW, seed) for seed in SEEDS]
+    source = model.card["data"]
+
+    def distances() -> list[float]:
+        return [choosing.distance(draw(model, plan, batch=FEW).images, source) for plan in judged]
+
+    free = distances()
+    with slim.held(model, plan_of(model.card, WATCHED, choosing.CHOICE_SEED)):
+        return {"count": FEW, "free": free, "held": distances()}
 
 
 def main() -> int:
@@ -108,8 +126,9 @@ def main() -> int:
     now = {called: (model.card["name"], model.card["weights"]["sha256"], against) for called, model in made.items()}
     measured = {called: known[key] for called, key in now.items() if key in known}
     for called, model in made.items():
-        if called not in measured:
-            measured[called] = of_network(called, model, teacher, real, seen, chosen.folder)
+        before = measured.get(called, {})
+        measured[called] = of_network(called, model, teacher, real, seen, chosen.folder, before)
+        if measured[called] != before:
             save(chosen, apart, list(measured.values()))
     rows = list(measured.values())
     for called, (rate, spread) in slim.throughput(made).items():

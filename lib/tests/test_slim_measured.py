@@ -161,8 +161,9 @@ def test_the_tables_hold_what_has_been_trained(monkeypatch):
     monkeypatch.setattr(checkpoints, "card", lambda name, *where: known | {"name": name})
     made = grids.grid("slim-cifar10")
     assert {cell.method for cell in made} == {"teacher", "Lite"} and {cell.plan.nfe for cell in made} == {200}
-    guided = {cell.method: cell.plan for cell in grids.grid("guidance-cifar10")}
-    assert len(guided) == 2 * len(grids.WEIGHTS)
+    cells = grids.grid("guidance-cifar10")
+    guided = {cell.method: cell.plan for cell in cells}
+    assert len(guided) == 2 * len(grids.WEIGHTS) and len(cells) == len(guided) * len(grids.SEEDS)
     assert [guided[f"Lite, weight {w}"].nfe for w in ("0", "1", "2")] == [50, 50, 100]
     assert guided["Lite, weight 2"].guidance == 2 and guided["Lite, weight 2"].labels == "each"
 
@@ -191,7 +192,7 @@ def test_bands_and_gates_as_the_chapter_shows_them():
         slim.SLIM: {
             "bands": [(0.7, 0.05), (0.9, 0.03)],
             "gates": [{"layer": "down 1", "by_time": [0.5, 0.25, 0.0, 1.0]}],
-            "held": {"count": 256, "free": 4.0, "held": 5.5},
+            "held": {"count": 256, "free": [4.0, 5.0, 6.0], "held": [5.5, 6.5, 7.8]},
         },
     }
     columns, rows = slim_tables.band_rows(found)
@@ -203,7 +204,35 @@ def test_bands_and_gates_as_the_chapter_shows_them():
         slim_tables.lost_by(found, "gates")
     assert slim_tables.gate_rows(found[slim.SLIM])[1] == [["down 1", "50%", "25%", "0%", "100%"]]
     (said,) = slim_tables.held(found)
-    assert said.startswith(slim.SLIM) and "4.000" in said and "5.500" in said and "256" in said
+    # Differences of 1.5, 1.5 and 1.8: their standard deviation .1732, over the root of 3, times Student's 4.303.
+    assert said.startswith(f"{slim.SLIM}: 5.000 with its gates as they are, +1.600 ± 0.4 with each held")
+    assert "farther (3 seeds of 256 images)" in said
+
+
+def test_guidance_is_chosen_on_one_seed_and_judged_on_others(monkeypatch):
+    """SD-10: the weight that is best on the first seed, though another is on those that judge."""
+    table = {
+        ("Lite, weight 1", 0): 2.0,
+        ("Lite, weight 3", 0): 1.0,
+        ("Lite, weight 1", 1): 0.5,
+        ("Lite, weight 3", 1): 1.5,
+        ("Lite, weight 1", 2): 0.5,
+        ("Lite, weight 3", 2): 2.5,
+    }
+    rows = [
+        {"method": method, "plan": {"nfe": 50, "seed": seed, "filt": None}, "nfe": 50, "count": 256, "rows": [
+            {"metric": "FD", "value": value, "low": value - 0.3, "high": value + 0.3, "floor": 0.1},
+            {"metric": "recall", "value": value / 10, "low": value / 10, "high": value / 10, "floor": 0.1},
+        ]}
+        for (method, seed), value in table.items()
+    ]  # fmt: skip
+    monkeypatch.setattr(slim_tables.results, "read", lambda name: {"rows": rows})
+    columns, said, judged = slim_tables.guided("any")
+    assert said == [["Lite", "3", "2 ± 0.2", "0.20 ± 0"]] and len(columns) == 4
+    assert judged["Lite"].value == 2.0 and judged["Lite"].seeds == 2
+    del rows[2:]
+    with pytest.raises(DataError, match="of one seed"):
+        slim_tables.guided("any")
 
 
 def test_slim_networks_are_shown_beside_their_teacher_alone():

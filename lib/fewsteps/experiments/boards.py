@@ -52,7 +52,20 @@ class Entry:
         return (self.high - self.low) / 2
 
 
-def read(table: str, metric: str = "FD", methods: Iterable[str] | None = None) -> list[Entry]:
+def seeds(table: str) -> list[int]:
+    """Of the rows of a table, in order.
+
+    Raises
+    ------
+    DataError
+        If the table is not there.
+    """
+    return sorted({row["plan"]["seed"] for row in results.read(table)["rows"] if row["method"] != "choice"})
+
+
+def read(
+    table: str, metric: str = "FD", methods: Iterable[str] | None = None, *, seeds: Iterable[int] | None = None
+) -> list[Entry]:
     """What a table says, by method and budget.
 
     Parameters
@@ -64,6 +77,8 @@ def read(table: str, metric: str = "FD", methods: Iterable[str] | None = None) -
         first feature network.
     methods : iterable of str, optional
         In this order; default all, in that of the table.
+    seeds : iterable of int, optional
+        Rows of these alone; default all.
 
     Raises
     ------
@@ -71,8 +86,9 @@ def read(table: str, metric: str = "FD", methods: Iterable[str] | None = None) -
         If the table is not there, or holds no such metric.
     """
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    among = None if seeds is None else set(seeds)
     for row in results.read(table)["rows"]:
-        if row["method"] != "choice":
+        if row["method"] != "choice" and (among is None or row["plan"]["seed"] in among):
             found.setdefault((row["method"], row["plan"]["nfe"]), []).append(row)
     for (method, nfe), rows in found.items():
         if len({row["plan"]["seed"] for row in rows}) < len(rows) or len({row["count"] for row in rows}) > 1:

@@ -322,6 +322,7 @@ def _zones(lam: tuple[float, float], r: tuple[float, float]) -> dict[str, Any]:
 
 DDIM_STEPS = 200
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+WEIGHT = ", weight "  # in a method's name, before its guidance weight
 
 
 def slimmed(teacher: str, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
@@ -355,7 +356,10 @@ def slimmed(teacher: str, *, scale: Profile = CPU, folder: Path = checkpoints.FO
 
 
 def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
-    """Teacher, Lite and slim network under classifier-free guidance of several weights, at equal DDIM steps.
+    """Networks under classifier-free guidance of several weights, at equal DDIM steps.
+
+    Teacher, Lite, the slim one, and who learned the teacher's answer. Weights are chosen on the first seed and judged
+    on the others (:func:`fewsteps.experiments.slim_tables.guided`).
 
     Raises
     ------
@@ -370,11 +374,11 @@ def guided(teacher: str, steps: int = 50, *, scale: Profile = CPU, folder: Path 
     steps = scale.pick(smoke=2, cpu=steps, gpu=DDIM_STEPS)
     cells = []
     for called, name in slim.family(teacher, folder).items():
-        if called in (slim.TEACHER, slim.LITE, slim.SLIM):
-            for cell in table(name, {"": Method("ddim")}, (1,), (0,), FEW, scale=scale, folder=folder):
+        if called in (slim.TEACHER, slim.LITE, slim.SLIM, slim.ANSWER):
+            for cell in table(name, {"": Method("ddim")}, (1,), SEEDS, FEW, scale=scale, folder=folder):
                 for weight in WEIGHTS:
                     plan = replace(cell.plan, guidance=weight, nfe=steps * (1 if weight in (0, 1) else 2))
-                    cells.append(Cell(f"{called}, weight {weight:g}", plan))
+                    cells.append(Cell(f"{called}{WEIGHT}{weight:g}", plan))
     return cells
 
 

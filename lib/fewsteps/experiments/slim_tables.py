@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 from fewsteps import results
 from fewsteps.errors import DataError
 from fewsteps.experiments import boards
+from fewsteps.experiments.grids import WEIGHT
 from fewsteps.experiments.slim import BANDS, COLUMNS, FEWER, LITE, SLIM, TEACHER
 
 
@@ -202,10 +206,71 @@ def gate_rows(row: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def held(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What holding every gate at its mean costs each network that has gates, a sentence each."""
-    return [
-        f"{called}: {said['free']:.3f} with its gates as they are, {said['held']:.3f} with each held at its mean over "
-        f"time and images ({said['count']} images of the same seed)."
-        for called, row in found.items()
-        if (said := row.get("held"))
-    ]
+    """What holding every gate at its mean costs each network that has gates, a sentence each.
+
+    The interval is Student's over seeds, of the difference of the two distances, which are of the same noise.
+
+    Parameters
+    ----------
+    found : mapping
+        As :func:`measured` gives it.
+
+    Notes
+    -----
+    Source: SD-5, Fig. 9.
+    """
+    sentences = []
+    for called, row in found.items():
+        if not (said := row.get("held")):
+            continue
+        costs = np.subtract(said["held"], said["free"])
+        half = float(stats.t.ppf(0.975, len(costs) - 1) * costs.std(ddof=1)) / len(costs) ** 0.5
+        change = float(costs.mean())
+        words = "farther" if change > half else "nearer" if change < -half else "not apart"
+        sentences.append(
+            f"{called}: {_mean(said['free']):.3f} with its gates as they are, {change:+.3f} ± {half:.1g} with each "
+            f"held at its mean over time and images, {words} ({len(costs)} seeds of {said['count']} images)."
+        )
+    return sentences
+
+
+def guided(table: str) -> tuple[list[str], list[list[str]], dict[str, boards.Entry]]:
+    """Every network at the guidance weight that is best for it, chosen on the first seed and judged on the others.
+
+    Parameters
+    ----------
+    table : str
+        Of ``fewsteps sweep guidance-TEACHER``.
+
+    Returns
+    -------
+    columns : list of str
+    rows : list of list of str
+    judged : dict of str to boards.Entry
+        The same by network.
+
+    Raises
+    ------
+    DataError
+        If the table is not there, or is of one seed alone.
+
+    Notes
+    -----
+    Source: SD-10, Table 3.
+    """
+    first, *rest = boards.seeds(table)
+    if not rest:
+        raise DataError(f"{table} is of one seed: best weights would be judged on what they were chosen by.")
+    best: dict[str, tuple[float, str]] = {}
+    for entry in boards.read(table, seeds=[first]):
+        called, _, _ = entry.method.rpartition(WEIGHT)
+        best[called] = min(best.get(called, (entry.value, entry.method)), (entry.value, entry.method))
+    rows, judged = [], {}
+    for called, (_, method) in best.items():
+        (distance,), (recall,) = (boards.read(table, metric, [method], seeds=rest) for metric in ("FD", "recall"))
+        judged[called] = distance
+        weight = method.rpartition(WEIGHT)[2]
+        rows.append(
+            [called, weight, f"{distance.value:.3g} ± {distance.half:.1g}", f"{recall.value:.2f} ± {recall.half:.1g}"]
+        )
+    return ["network", "best weight", "FD there", "recall"], rows, judged
