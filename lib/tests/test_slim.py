@@ -119,14 +119,14 @@ class TestNetwork:
         from torch.utils.flop_counter import FlopCounterMode
 
         counted = {}
-        for name in ("cifar10", "cifar10-lite", "cifar10-wsf"):
+        for name in ("cifar10-fine", "cifar10-fine-lite", "cifar10-fine-wsf"):
             described = RECIPES[name].network
             network = build(described.get("network", described))
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 network(torch.zeros(1, 3, 32, 32), torch.zeros(1))
             counted[name] = counter.get_total_flops()
-        assert counted["cifar10"] >= 8 * counted["cifar10-wsf"]
-        assert counted["cifar10-wsf"] <= counted["cifar10-lite"]
+        assert counted["cifar10-fine"] >= 8 * counted["cifar10-fine-wsf"]
+        assert counted["cifar10-fine-wsf"] <= counted["cifar10-fine-lite"]
 
     def test_an_unknown_way_is_named(self):
         with pytest.raises(ParameterError, match="resample must be one of pool, haar, gated, not 'nearest'"):

@@ -78,6 +78,7 @@ GATES: dict[str, Gate] = {
     "fashion": Gate(floors=10, as_real=0.85, classes=(0.03, 0.2)),
     "fashion-vp": Gate(floors=15, as_real=0.85, classes=(0.03, 0.2)),
     "cifar10": Gate(floors=30, classes=(0.03, 0.2)),
+    "cifar10-fine": Gate(floors=30, classes=(0.03, 0.2)),
     "cifar10-large": Gate(floors=15, as_real=0.7, classes=(0.03, 0.2)),
     "faces": Gate(floors=30),
     "faces-latent": Gate(floors=30),
@@ -89,9 +90,11 @@ GATES: dict[str, Gate] = {
     "cifar10-ncsn": Gate(floors=100, precision=0.3, recall=0.1),
     # Slim networks are there to be compared with their teacher: twice its distance for the two that stand for the
     # method and its baseline, and for the columns of the ablation, which are trained shortly, what a bug would miss.
-    **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3)) for end in ("lite", "wsf", "wsf-relative")},
-    **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("w", "s", "f", "ws", "sf", "wf")},
-    **{f"cifar10-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("haar", "flat", "answer")},
+    **{f"cifar10-fine-{end}": Gate(floors=60, classes=(0.02, 0.3)) for end in ("lite", "wsf", "wsf-relative")},
+    **{
+        f"cifar10-fine-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("w", "s", "f", "ws", "sf", "wf")
+    },
+    **{f"cifar10-fine-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("haar", "flat", "answer")},
     # On Fashion-MNIST all of them are trained shortly, an hour for twelve networks.
     **{
         f"fashion-{end}": Gate(floors=100, classes=(0.02, 0.3), precision=0.3, recall=0.05)

@@ -397,8 +397,8 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
     # PDS counts moves in all: its T of 20 is two at each of ten levels, as its 126 for NCSNv2 is 3152 / 25.
     **{f"moves-{name}": partial(moves, name, 2) for name in ("mnist-ncsn", "cifar10-ncsn")},
     "moves-mnist-ncsnv2": partial(moves, "mnist-ncsnv2", 1),
-    **{f"slim-{name}": partial(slimmed, name) for name in ("fashion", "cifar10", "faces-latent")},
-    **{f"guidance-{name}": partial(guided, name) for name in ("fashion", "cifar10")},
+    **{f"slim-{name}": partial(slimmed, name) for name in ("fashion", "cifar10-fine", "faces-latent")},
+    **{f"guidance-{name}": partial(guided, name) for name in ("fashion", "cifar10-fine")},
 }
 
 

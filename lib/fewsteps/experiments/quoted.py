@@ -237,7 +237,7 @@ OURS: dict[tuple[str, str], list[Ours]] = {
     ],
 }
 _SLIM = (TEACHER, LITE, SLIM, FEWER)
-_PIXELS = {"slim-fashion": "Fashion-MNIST in pixels", "slim-cifar10": "CIFAR-10 in pixels"}
+_PIXELS = {"slim-fashion": "Fashion-MNIST in pixels", "slim-cifar10-fine": "CIFAR-10 in pixels"}
 OURS |= {
     ("SD", "2, FFHQ"): [
         Ours(table, _SLIM, (SLIM, LITE), f"{data}, {_SMALL}; the last row is not in the paper")

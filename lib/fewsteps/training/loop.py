@@ -24,7 +24,7 @@ from fewsteps.networks import DDGAN, Student, build
 from fewsteps.networks.gan import PER_GROUP
 from fewsteps.parameters import integer, number
 from fewsteps.training.recipes import RECIPES, Recipe
-from fewsteps.training.state import Average, Position, restore, store, take_up
+from fewsteps.training.state import Average, Position, begin_with, restore, store, take_up
 from fewsteps.training.teacher import latents
 from fewsteps.training.team import Team
 
@@ -177,6 +177,8 @@ class Run:
             self.position = take_up(
                 start, recipe.name, self.network, self.average, self.said(), self.objective.predicts
             )
+        elif recipe.begins:
+            self.position = begin_with(recipe.begins, self.network, self.average)
         self.wrapped = team.wrap(self.network)
         if team.device.type == "cuda" if compiled is None else compiled:
             self._compile()

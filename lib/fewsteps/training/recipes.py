@@ -63,6 +63,8 @@ class Recipe:
     seed : int
     latent : str
         An autoencoder among the checkpoints, in whose latents it is trained; "" for pixels.
+    begins : str
+        A shipped checkpoint with whose weights it begins, where its network is that one with layers more; "" for none.
     extra : dict
         What a card says besides: ``sampling``, how the network's own paper samples from it; ``beside``, the network
         that a slim one is there to be compared with, without which it is not shown.
@@ -85,6 +87,7 @@ class Recipe:
     unlabelled: float = 0.5
     seed: int = 0
     latent: str = ""
+    begins: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,8 +100,9 @@ class Recipe:
         said = asdict(self)
         for key in ("objective", "extra", "title"):
             said.pop(key)
-        if not self.latent:  # as before there were latents: states of then go on
-            said.pop("latent")
+        for key in ("latent", "begins"):  # as before there were these: states of then go on
+            if not said[key]:
+                said.pop(key)
         return said
 
 
@@ -160,6 +164,17 @@ RECIPES: dict[str, Recipe] = {
             objective=edm,
             flip=True,
             half_life=200_000,
+        ),
+        Recipe(
+            name="cifar10-fine",
+            title="CIFAR-10 at 32 px: cifar10, taught to look at single pixels in the end",
+            data="cifar10",
+            size=32,
+            network=unet(3, 32, classes=10, finish=8, **_MIDDLE),
+            objective=edm,
+            flip=True,
+            half_life=200_000,
+            begins="cifar10",
         ),
         Recipe(
             name="cifar10-large",
@@ -351,6 +366,7 @@ def slim(
     with_parts += ", for its answer in place of the data" if answer else ""
     return replace(
         large,
+        begins="",
         name=f"{large.name}-{label or ('answer' if answer else parts or 'lite')}",
         title=f"A slim network beside {large.name}: {with_parts}",
         network={"kind": "student", "network": described, "widths": widths} if taught else described,
@@ -364,7 +380,7 @@ def slim(
 # does not widen towards the coarse end has half the teacher's width; the straight path takes the numbers off it.
 _NARROW: dict[str, dict[str, Any]] = {
     large: {"width": RECIPES[large].network["width"] // 2, "multipliers": [1, 1, 1], "direct": True}
-    for large in ("cifar10", "fashion", "faces", "faces-latent")
+    for large in ("cifar10-fine", "fashion", "faces", "faces-latent")
 }
 
 
@@ -374,7 +390,7 @@ def _slim(large: str, parts: str, **given: Any) -> Recipe:
 
 RECIPES |= {
     made.name: made
-    for large in ("cifar10", "fashion")
+    for large in ("cifar10-fine", "fashion")
     for made in (
         *(_slim(large, parts) for parts in ("", "w", "s", "f", "ws", "sf", "wf", "wsf")),
         # Controls: weights of the wavelet bands that are learned and see no features; and all parts with frequencies
@@ -469,9 +485,9 @@ RECIPES |= {
 CALLED = [
     *("an airplane", "an automobile", "a bird", "a cat", "a deer", "a dog", "a frog", "a horse", "a ship", "a truck")
 ]
-_lite = {key: value for key, value in RECIPES["cifar10-lite"].network.items() if key != "classes"}
+_lite = {key: value for key, value in RECIPES["cifar10-fine-lite"].network.items() if key != "classes"}
 RECIPES["cifar10-worded"] = replace(
-    RECIPES["cifar10-lite"],
+    RECIPES["cifar10-fine-lite"],
     name="cifar10-worded",
     title="The Lite network, told words in place of classes: a stand-in for text",
     network={**_lite, "kind": "worded", "context": 32, "phrases": CALLED, "classes": 10},

@@ -153,6 +153,34 @@ def take_up(
     )
 
 
+def begin_with(name: str, network: nn.Module, average: Average, folder: Path = checkpoints.FOLDER) -> Position:
+    """Begin with the weights of another checkpoint, for a network that has layers more than that one.
+
+    Parameters
+    ----------
+    name : str
+        Of the checkpoint.
+    network : nn.Module
+        Layers that the checkpoint lacks stay as they are.
+    average : Average
+    folder : Path, optional
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint, or it has weights that the network has no place for.
+    """
+    card, weights = checkpoints.load(name, folder)
+    own = network.state_dict()
+    odd = sorted(key for key, value in weights.items() if key not in own or own[key].shape != value.shape)
+    if odd:
+        raise CheckpointError(f"{name} has weights that the network has no place for: {', '.join(odd[:3])}.")
+    network.load_state_dict(own | weights)
+    average.weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    said = {"until": 0, "begun": f"with the weights of {name}, sha256 {card['weights']['sha256'][:16]}"}
+    return Position(history=[said | {"images": card["training"]["images"]}])
+
+
 FIXED = ("name", "data", "size", "network", "images")  # what no state can be taken into another of
 
 
