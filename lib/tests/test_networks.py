@@ -147,6 +147,27 @@ def test_the_direct_path_carries_every_pixel():
     assert made("unet").direct is None
 
 
+def test_what_is_finished_at_full_resolution_is_added_pixel_by_pixel():
+    """Nothing at first; then three convolutions of the noisy image and the prediction, written out."""
+    network, x = made("unet", finish=8, patch=4), images(3, 3, 16, 16)
+    assert not said(network, x).any() and made("unet").finish is None
+    torch.nn.init.normal_(network.outward.weight, std=0.1)
+    end, times = network.finish, torch.tensor(SIGMAS[:3])
+    without = network(x, times)
+    torch.nn.init.normal_(end.last.weight)
+
+    def convolved(layer, values):
+        return F.conv2d(values, layer.weight, layer.bias, padding=1)
+
+    scale, shift = end.steer(network.embed(times, None))[:, :, None, None].chunk(2, 1)
+    h = convolved(end.second, F.silu(convolved(end.first, torch.cat((x, without), 1))))
+    h = (h - h.mean((1, 2, 3), keepdim=True)) / (h.var((1, 2, 3), unbiased=False, keepdim=True) + end.norm.eps).sqrt()
+    wanted = without + convolved(end.last, F.silu(h * (1 + scale) + shift))
+    torch.testing.assert_close(network(x, times), wanted, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ParameterError, match="finish must be a multiple of 8"):
+        made("unet", finish=4)
+
+
 def test_a_dropped_class_is_no_class():
     network, x, times = stirred(made("unet")), images(3, 3, 16, 16), torch.tensor([-0.5, 0.0, 0.5])
     without = network(x, times)

@@ -49,8 +49,8 @@ def test_cost_is_that_of_the_products():
 
 def test_designs_are_what_is_trained():
     """SD-8: the goal of eight times fewer multiply-adds is the recipes'; the teacher's is that of its checkpoint."""
-    made = {called: slim.cost(model) for called, model in slim.designs("cifar10").items()}
-    assert made[slim.TEACHER] == slim.cost(trained.load("cifar10"))
+    made = {called: slim.cost(model) for called, model in slim.designs("fashion").items()}
+    assert made[slim.TEACHER] == slim.cost(trained.load("fashion"))
     assert made[slim.TEACHER].macs > 8 * made[slim.SLIM].macs and made[slim.SLIM].macs < made[slim.LITE].macs
     assert made.keys() == {slim.TEACHER, *slim.COLUMNS}
 
@@ -154,14 +154,14 @@ def test_the_table_in_words(monkeypatch):
 
 def test_the_tables_hold_what_has_been_trained(monkeypatch):
     """SD-8, SD-9, SD-10: no row for a column that is not there; guided rows take twice the calls for as many steps."""
-    names = {"cifar10", "cifar10-lite"}
+    names = {"cifar10-fine", "cifar10-fine-lite"}
     monkeypatch.setattr(checkpoints, "names", lambda *where: sorted(names))
-    assert list(slim.family("cifar10")) == ["teacher", "Lite"]
+    assert list(slim.family("cifar10-fine")) == ["teacher", "Lite"]
     known = checkpoints.card("cifar10")
     monkeypatch.setattr(checkpoints, "card", lambda name, *where: known | {"name": name})
-    made = grids.grid("slim-cifar10")
+    made = grids.grid("slim-cifar10-fine")
     assert {cell.method for cell in made} == {"teacher", "Lite"} and {cell.plan.nfe for cell in made} == {200}
-    cells = grids.grid("guidance-cifar10")
+    cells = grids.grid("guidance-cifar10-fine")
     guided = {cell.method: cell.plan for cell in cells}
     assert len(guided) == 2 * len(grids.WEIGHTS) and len(cells) == len(guided) * len(grids.SEEDS)
     assert [guided[f"Lite, weight {w}"].nfe for w in ("0", "1", "2")] == [50, 50, 100]

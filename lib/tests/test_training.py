@@ -283,6 +283,25 @@ class TestLoop:
         with pytest.raises(errors.CheckpointError, match="another images"):
             train(slower, tmp_path / "third", steps=3, device="cpu", images=other, start=first)
 
+    def test_a_network_with_more_layers_begins_with_the_weights_of_one_with_fewer(self, tmp_path, images):
+        """And is that network until its new layers have learned; the card says what it began with."""
+        grown = replace(DIGITS, name="digits-fine", network=DIGITS.network | {"finish": 8}, begins="digits", rate=1e-9)
+        train(grown, tmp_path, steps=1, device="cpu", images=images)
+        card, own = checkpoints.load("digits-fine", tmp_path)
+        _, shipped = checkpoints.load("digits")
+        assert own.keys() > shipped.keys() and {name.split(".")[0] for name in own.keys() - shipped.keys()} == {
+            "finish"
+        }
+        assert all(torch.allclose(own[name].float(), value.float(), atol=1e-3) for name, value in shipped.items())
+        (begun,) = card["training"]["history"]
+        assert begun["until"] == 0 and "with the weights of digits, sha256" in begun["begun"]
+        assert card["training"]["recipe"]["begins"] == "digits" and "begins" not in DIGITS.described()
+        train(grown, tmp_path, steps=2, device="cpu", images=images)  # from its own state
+        assert checkpoints.card("digits-fine", tmp_path)["training"]["steps"] == 2
+        other = replace(grown, network=grown.network | {"width": 8})
+        with pytest.raises(errors.CheckpointError, match="digits has weights that the network has no place for"):
+            train(other, tmp_path / "other", steps=1, device="cpu", images=images)
+
     def test_a_damaged_state_is_refused(self, tmp_path, images):
         train(DIGITS, tmp_path, steps=1, device="cpu", images=images)
         path = tmp_path / "state.safetensors"
