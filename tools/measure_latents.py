@@ -10,7 +10,6 @@ goes on its card. The result holds no image.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import torch
 from fewsteps import checkpoints, data, results, trained
 from fewsteps.experiments import evaluation, latents
 from fewsteps.experiments.sampling import Drawn, Plan
-from fewsteps.files import write_atomic
 
 
 def rounded(values: torch.Tensor) -> list[float]:
@@ -55,8 +53,7 @@ def main() -> int:
     }
     checkpoints.record(model.name, checkpoints.FOLDER, {"coded": {"psnr": row["psnr"]}})
     out = chosen.out or results.FOLDER / f"latents-{chosen.autoencoder.removesuffix('-autoencoder')}.json"
-    head = f'"made_by": "python tools/measure_latents.py {chosen.autoencoder}"'
-    write_atomic(out, f'{{{head}, "rows": [\n{json.dumps(row)}\n]}}\n')
+    results.write(out, f"python tools/measure_latents.py {chosen.autoencoder}", [row])
     print(f"{row['psnr']:.1f} dB, {distance['metric']} {distance['value']:.3g} of {row['images']} images")
     return 0
 

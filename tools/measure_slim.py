@@ -24,7 +24,6 @@ from fewsteps.experiments import choosing, gates, slim
 from fewsteps.experiments.grids import DDIM_STEPS, FEW, SEEDS
 from fewsteps.experiments.sampling import Plan, draw, sample
 from fewsteps.experiments.slim import LITE, SLIM, TEACHER
-from fewsteps.files import write_atomic
 from fewsteps.trained import Trained
 from fewsteps.training.teacher import latents
 
@@ -141,10 +140,8 @@ def main() -> int:
 
 def save(chosen: argparse.Namespace, apart: tuple[float, float], rows: list[dict[str, Any]]) -> None:
     """Whole, or what stood there; with the band errors of real images that are as many and others."""
-    lines = ",\n".join(json.dumps(row) for row in rows)
     other = "" if chosen.folder == checkpoints.FOLDER else " --folder DIR"
-    head = f'"made_by": "python tools/measure_slim.py {chosen.teacher}{other}", "real": {json.dumps(apart)}'
-    write_atomic(chosen.out, f'{{{head}, "rows": [\n{lines}\n]}}\n')
+    results.write(chosen.out, f"python tools/measure_slim.py {chosen.teacher}{other}", rows, real=apart)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     FEWSTEPS_DATA=/path/to/copies python tools/train_family.py cifar10-fine --steps 4000 --out runs [lite w wsf ...]
 
-The weights are those of `fewsteps train cifar10-fine-lite`, `cifar10-fine-w` and so on to the same step, whose folders these are.
+The weights are those of `fewsteps train cifar10-fine-lite`, `cifar10-fine-w` and so on to the same step, whose folders
+these are.
 Without names all columns of the ablation are trained.
 """
 

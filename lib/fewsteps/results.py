@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fewsteps.errors import DataError
+from fewsteps.files import write_atomic
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "results"
 
@@ -39,3 +41,20 @@ def read(name: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"data/results/{name}.json is damaged: restore it with git checkout.") from error
     return table
+
+
+def write(path: Path, made_by: str, rows: Sequence[Mapping[str, Any]], **head: Any) -> None:
+    """A table as :func:`read` wants it, a row to a line, whole or as it stood.
+
+    Parameters
+    ----------
+    path : Path
+    made_by : str
+        The command.
+    rows : sequence of mapping
+    head
+        What is said of all rows, beside the command.
+    """
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    said = "".join(f", {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items())
+    write_atomic(path, f'{{"made_by": {json.dumps(made_by)}{said}, "rows": [\n{lines}\n]}}\n')
