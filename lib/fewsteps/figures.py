@@ -109,19 +109,24 @@ def image_grid(rows: Sequence[Sequence[Tensor]], columns: Sequence[str], labels:
     return figure
 
 
-def strips(rows: Mapping[str, Tensor]) -> Figure:
-    """One line of small images per name, such as samplers from the same noise.
+def strips(rows: Mapping[str, Tensor], columns: int | None = None) -> Figure:
+    """Small images per name, such as samplers from the same noise: one line of them, or several.
 
     Parameters
     ----------
     rows : mapping of name to Tensor, shape (N, C, H, W)
         In [0, 1]; equally many for every name.
+    columns : int, optional
+        At most so many in a line; default all of them.
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(rows), 1, figsize=(9, 0.7 * len(rows)), squeeze=False)
+    count = max(len(images) for images in rows.values())
+    wide = min(columns or count, count)
+    each = 0.7 if columns is None else 0.25 + 8 * -(-count // wide) / wide
+    figure, axes = plt.subplots(len(rows), 1, figsize=(9, each * len(rows)), squeeze=False)
     for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
-        axis.imshow(tiled(images, columns=len(images)))
+        axis.imshow(tiled(images, columns=wide))
         axis.set(xticks=[], yticks=[])
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         axis.grid(False)

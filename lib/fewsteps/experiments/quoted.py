@@ -237,20 +237,24 @@ OURS: dict[tuple[str, str], list[Ours]] = {
     ],
 }
 _SLIM = (TEACHER, LITE, SLIM, FEWER)
-_PIXELS = {"slim-fashion": "Fashion-MNIST in pixels", "slim-cifar10-fine": "CIFAR-10 in pixels"}
+_SETTINGS = {
+    "slim-fashion": "Fashion-MNIST in pixels",
+    "slim-cifar10-fine": "CIFAR-10 in pixels",
+    "slim-faces-latent": "faces in latents",
+}
 OURS |= {
     ("SD", "2, FFHQ"): [
         Ours(table, _SLIM, (SLIM, LITE), f"{data}, {_SMALL}; the last row is not in the paper")
-        for table, data in _PIXELS.items()
+        for table, data in _SETTINGS.items()
     ],
     ("SD", "5"): [
         Ours(
-            table,
+            "slim-fashion",
             tuple(COLUMNS),
             ("gates", LITE),
-            f"{data}, {_SMALL}; Lite is the paper's column without any part; two controls and two attempts are added",
+            f"Fashion-MNIST in pixels, {_SMALL}; Lite is the paper's column without any part; two controls and two "
+            "attempts are added",
         )
-        for table, data in _PIXELS.items()
     ],
 }
 ELSEWHERE: dict[tuple[str, str], str] = {
