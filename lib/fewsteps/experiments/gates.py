@@ -94,11 +94,17 @@ GATES: dict[str, Gate] = {
     **{
         f"cifar10-fine-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("w", "s", "f", "ws", "sf", "wf")
     },
-    **{f"cifar10-fine-{end}": Gate(floors=200, precision=0.3, recall=0.05) for end in ("haar", "flat", "answer")},
-    # On Fashion-MNIST all of them are trained shortly, an hour for twelve networks.
+    **{
+        f"cifar10-fine-{end}": Gate(floors=200, precision=0.3, recall=0.05)
+        for end in ("haar", "flat", "answer", "s-tenth", "wsf-tenth")
+    },
+    # On Fashion-MNIST all of them are trained shortly, an hour for the first twelve.
     **{
         f"fashion-{end}": Gate(floors=100, classes=(0.02, 0.3), precision=0.3, recall=0.05)
-        for end in ("lite", "w", "s", "f", "ws", "sf", "wf", "wsf", "haar", "flat", "wsf-relative", "answer")
+        for end in (
+            *("lite", "w", "s", "f", "ws", "sf", "wf", "wsf", "haar", "flat", "wsf-relative", "answer"),
+            *("s-tenth", "wsf-tenth"),
+        )
     },
     # Denoising diffusion GANs, in two steps or four. The goal for the full model is 1.5 times DDIM-50's distance; its
     # gate and the baselines' is what a bug or a collapse would miss, and that of Table 1's other rows, which are

@@ -40,9 +40,11 @@ COLUMNS = {
     "learned weights in place of gates": "haar",
     "all three, every frequency alike": "flat",
     "all three, features by their size": "wsf-relative",
+    "spatial, a tenth of its weight": "s-tenth",
+    "all three, a tenth of their weights": "wsf-tenth",
     ANSWER: "answer",
 }
-"""Table 5's columns, "none" to "all", two controls and two more attempts: what they are called, how recipes end."""
+"""Table 5's columns, "none" to "all", two controls and four more attempts: what they are called, how recipes end."""
 
 
 def family(teacher: str, folder: Path = checkpoints.FOLDER) -> dict[str, str]:

@@ -67,7 +67,7 @@ class Recipe:
         A shipped checkpoint with whose weights it begins, where its network is that one with layers more; "" for none.
     extra : dict
         What a card says besides: ``sampling``, how the network's own paper samples from it; ``beside``, the network
-        that a slim one is there to be compared with, without which it is not shown.
+        that it is there to be compared with, without which it is not shown.
     """
 
     name: str
@@ -175,6 +175,7 @@ RECIPES: dict[str, Recipe] = {
             flip=True,
             half_life=200_000,
             begins="cifar10",
+            extra={"beside": "cifar10"},
         ),
         Recipe(
             name="cifar10-large",
@@ -309,6 +310,7 @@ def slim(
     resample: str | None = None,
     relative: bool = False,
     answer: bool = False,
+    strength: float = 0.1,
 ) -> Recipe:
     """A small network beside a large one, with any of Spectral Diffusion's three parts.
 
@@ -330,6 +332,8 @@ def slim(
         Measure features by the size that the teacher's have.
     answer : bool
         Train it for the teacher's answer in place of the data, and for no features.
+    strength : float
+        Weight of either distance; the paper's is .1.
 
     Raises
     ------
@@ -345,7 +349,7 @@ def slim(
     if large.network["kind"] != "unet":
         raise ParameterError(f"{large.name} cannot teach: it is no U-Net, whose features a student could be held to.")
     described = large.network | network | {"resample": resample or ("gated" if "w" in parts else "pool")}
-    weights = {"spatial": 0.1 * ("s" in parts), "frequency": 0.1 * ("f" in parts)}
+    weights = {"spatial": strength * ("s" in parts), "frequency": strength * ("f" in parts)}
     taught = any(weights.values())
     if answer and taught:
         raise ParameterError("a student is trained for its teacher's answer, or for the data with distillation beside.")
@@ -399,6 +403,8 @@ RECIPES |= {
         _slim(large, "wsf", label="flat", alpha=0.0),
         # A second attempt: with features as they are the distillation outweighs what the network is for.
         _slim(large, "wsf", label="wsf-relative", relative=True),
+        # And with a tenth of the paper's weights.
+        *(_slim(large, parts, label=f"{parts}-tenth", strength=0.01) for parts in ("s", "wsf")),
         # A third, without any of the parts: what the teacher says, in place of the data.
         _slim(large, "", answer=True),
     )
