@@ -28,8 +28,7 @@ from fewsteps.experiments.sampling import sample
 from fewsteps.files import write_atomic
 from fewsteps.networks import Autoencoder, LatentPrior
 from fewsteps.training import Progress, Recipe, recipe, train
-from fewsteps.training.loop import begun
-from fewsteps.training.teacher import latents
+from fewsteps.training.loop import begun, shown
 from fewsteps.training.team import Team
 
 # Dense bfloat16 products per second, by a part of the card's name; published by the maker.
@@ -78,12 +77,8 @@ def main() -> int:
     chosen = parser.parse_args()
     made = recipe(chosen.recipe)
     images = data.load(made.data, "train", made.size)
-    shown = images
-    if made.latent:
-        shown = latents(
-            images, made.latent, flip=made.flip, folder=checkpoints.home(made.latent, chosen.state / made.name)
-        )
-    said = usage(made, shown, chosen.state / "usage", chosen.steps)
+    seen = shown(made, chosen.state / made.name, images)
+    said = usage(made, seen, chosen.state / "usage", chosen.steps)
     print(json.dumps(said), flush=True)
     write_atomic(chosen.out / "usage.json", json.dumps(said, indent=1) + "\n")
 

@@ -21,11 +21,6 @@ from fewsteps.experiments import evaluation, latents
 from fewsteps.experiments.sampling import Drawn, Plan
 
 
-def rounded(values: torch.Tensor) -> list[float]:
-    """Four digits are more than these numbers have."""
-    return [float(f"{float(value):.4g}") for value in values]
-
-
 def main() -> int:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -44,11 +39,11 @@ def main() -> int:
         "weights": model.card["weights"]["sha256"],
         "images": len(held),
         "share_of_numbers": shape["latent"] / (shape["channels"] * shape["factor"] ** 2),
-        "psnr": float(f"{found.psnr:.4g}"),
-        "mean": rounded(found.mean),
-        "std": rounded(found.std),
-        "frequency": rounded(found.frequency),
-        "ratio": rounded(found.ratio),
+        "psnr": results.rounded(found.psnr),
+        "mean": results.rounded(found.mean),
+        "std": results.rounded(found.std),
+        "frequency": results.rounded(found.frequency),
+        "ratio": results.rounded(found.ratio),
         "distance": {key: distance[key] for key in kept},
     }
     checkpoints.record(model.name, checkpoints.FOLDER, {"coded": {"psnr": row["psnr"]}})

@@ -9,7 +9,6 @@ that are not named keep their rows. The result holds no image.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import asdict
@@ -19,7 +18,6 @@ import torch
 
 from fewsteps import checkpoints, data, results, trained
 from fewsteps.experiments import meaning
-from fewsteps.files import write_atomic
 
 RESULT = results.FOLDER / "class_under_noise.json"
 NETWORKS = {"fashion_mnist": "fashion", "mnist": "mnist", "cifar10": "cifar10"}
@@ -78,8 +76,8 @@ def main(names: list[str]) -> int:
     torch.set_grad_enabled(False)
     for name in names or NETWORKS:
         rows = [row for row in meaning.measured() if row["data"] != name] + measure(name)
-        lines = ",\n".join(json.dumps(row) for row in sorted(rows, key=lambda row: list(NETWORKS).index(row["data"])))
-        write_atomic(RESULT, f'{{"made_by": "python tools/measure_meaning.py", "rows": [\n{lines}\n]}}\n')
+        rows.sort(key=lambda row: list(NETWORKS).index(row["data"]))
+        results.write(RESULT, "python tools/measure_meaning.py", rows)
     return 0
 
 

@@ -28,15 +28,13 @@ from typing import Any
 
 import torch
 
-from fewsteps import checkpoints, trained
+from fewsteps import checkpoints, results, trained
 from fewsteps.errors import DataError
 from fewsteps.experiments import gates, pixel_aware, references, starts
 from fewsteps.experiments import pixel_measures as measures
 from fewsteps.experiments.sampling import Plan, sample
-from fewsteps.files import write_atomic
-from fewsteps.results import FOLDER
 
-RESULT = FOLDER / "pixel_aware.json"
+RESULT = results.FOLDER / "pixel_aware.json"
 SCORED = 256  # test images of the scores
 TRAJECTORIES = 512  # test images of the noise errors
 SIZES = (0.0, 0.001, 0.01, 0.1)
@@ -72,21 +70,11 @@ class Table:
 
     def add(self, *rows: dict[str, Any]) -> None:
         """Further rows, on the disk at once and together: of what belongs together a stop leaves all or nothing."""
-        added = [_rounded(row) for row in rows]
-        lines = ",\n".join(json.dumps(one) for one in (*self.rows, *added))
-        write_atomic(self.path, f'{{"made_by": "python tools/measure_pixel.py", "rows": [\n{lines}\n]}}\n')
+        added = [results.rounded(row) for row in rows]
+        results.write(self.path, "python tools/measure_pixel.py", [*self.rows, *added])
         self.rows += added
         for row in added:
             print({key: value for key, value in row.items() if not isinstance(value, (list, dict))}, flush=True)
-
-
-def _rounded(value: Any) -> Any:
-    """Four digits are more than these numbers have."""
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(one) for one in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def measure(

@@ -30,7 +30,7 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import adversarial, gates, references, semantics
 from fewsteps.experiments.adversarial import KINDS, POSTERIOR
 from fewsteps.experiments.semantic_tables import RIVALS
-from fewsteps.files import read_json, write_atomic
+from fewsteps.files import read_json
 from fewsteps.networks import Classifier
 from fewsteps.trained import Trained
 
@@ -219,13 +219,8 @@ def main() -> int:
         row = known.get((card["name"], card["weights"]["sha256"], prior)) or of_network(model, source, test, classifier)
         rows.append(row | {"seconds": of_time(model), "threads": torch.get_num_threads()})
         print(json.dumps(rows[-1] | {"directions": None}), flush=True)
-        lines = ",\n".join(json.dumps(row) for row in rows)
         commands = "; ".join(f"python tools/measure_semantics.py {each}" for each in sorted({r["data"] for r in rows}))
-        write_atomic(
-            chosen.out,
-            f'{{"made_by": "{commands}", "pairs": {PAIRS}, '
-            f'"baselines": {json.dumps(beside)}, "calls": {json.dumps(calls)}, "rows": [\n{lines}\n]}}\n',
-        )
+        results.write(chosen.out, commands, rows, pairs=PAIRS, baselines=beside, calls=calls)
     return 0
 
 

@@ -38,11 +38,6 @@ def plan_of(card: dict[str, Any], count: int, seed: int) -> Plan:
     return replace(asked, sampler="ddim", nfe=DDIM_STEPS, count=count, seed=seed, half=True)
 
 
-def rounded(values: torch.Tensor) -> Any:
-    """Four digits are more than these numbers have."""
-    return [rounded(v) if v.ndim else float(f"{float(v):.4g}") for v in values]
-
-
 def of_network(
     called: str,
     model: Trained,
@@ -58,7 +53,7 @@ def of_network(
         "checkpoint": model.card["name"],
         "weights": model.card["weights"]["sha256"],
         "teacher": teacher.card["weights"]["sha256"],
-        "trained_images": model.card["training"]["images"],
+        "trained_images": checkpoints.images_seen(model.card),
         **asdict(slim.cost(model)),
     }
     if "bands" not in said:
@@ -69,7 +64,9 @@ def of_network(
         said["differences"] = []
         for level in LEVELS:
             frequency, ratio = slim.difference(teacher, model, seen, level)
-            said["differences"].append({"level": level, "frequency": rounded(frequency), "ratio": rounded(ratio)})
+            said["differences"].append(
+                {"level": level, "frequency": results.rounded(frequency), "ratio": results.rounded(ratio)}
+            )
     try:
         slim.layers(model.network)
     except ParameterError:
@@ -78,10 +75,10 @@ def of_network(
         _, watched = slim.watched(model, plan_of(model.card, WATCHED, SEEDS[0]))
         said["gates"] = [
             {"layer": layer.layer}
-            | {key: rounded(getattr(layer, key)) for key in ("times", "mean", "spread", "by_time")}
+            | {key: results.rounded(getattr(layer, key)) for key in ("times", "mean", "spread", "by_time")}
             for layer in watched
         ]
-    if "held" not in said:
+    if not isinstance(said.get("held", {}).get("free"), list):  # of one seed, as it was measured at first
         said["held"] = held(model)
         print(f"{called}: gates {said['held']}", flush=True)
     return said

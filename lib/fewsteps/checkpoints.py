@@ -35,6 +35,17 @@ def home(name: str, folder: Path) -> Path:
     return folder if (folder / f"{name}.json").exists() else FOLDER
 
 
+def images_seen(card: Mapping[str, Any]) -> int:
+    """How many images a network was trained on, those of the network that it began with included.
+
+    Parameters
+    ----------
+    card : mapping
+    """
+    training = card["training"]
+    return training["images"] + sum(entry.get("images", 0) for entry in training.get("history", []))
+
+
 def save(folder: Path, card: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Path:
     """Write weights in half precision and their card; both are written aside first, then put in place together.
 

@@ -43,6 +43,17 @@ def read(name: str) -> dict[str, Any]:
     return table
 
 
+def rounded(value: Any) -> Any:
+    """Numbers to the four digits that are more than they have, in lists, mappings, arrays and tensors too."""
+    if isinstance(value, Mapping):
+        return {key: rounded(one) for key, one in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [rounded(one) for one in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def write(path: Path, made_by: str, rows: Sequence[Mapping[str, Any]], **head: Any) -> None:
     """A table as :func:`read` wants it, a row to a line, whole or as it stood.
 

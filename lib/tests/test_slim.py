@@ -387,13 +387,13 @@ class TestTraining:
 
     def test_columns_of_the_ablation_differ_in_what_they_say(self):
         """SD-9, Table 5."""
-        columns = {name: RECIPES[f"cifar10-{name}"] for name in ("lite", "w", "s", "f", "ws", "sf", "wf", "wsf")}
+        columns = {name: RECIPES[f"cifar10-fine-{name}"] for name in ("lite", "w", "s", "f", "ws", "sf", "wf", "wsf")}
         assert [c.network.get("network", c.network)["resample"] for c in columns.values()] == [
             *("pool", "gated", "pool", "pool", "gated", "pool", "gated", "gated")
         ]
         assert [c.network["kind"] for c in columns.values()] == ["unet", "unet", *["student"] * 6]
         assert all(c.conditional for c in columns.values())
-        assert {c.extra["beside"] for c in columns.values()} == {"cifar10"}
+        assert {c.extra["beside"] for c in columns.values()} == {"cifar10-fine"}
 
     def test_what_cannot_teach_is_named(self, tmp_path):
         with pytest.raises(CheckpointError, match="no checkpoint is called 'digits'"):

@@ -207,6 +207,9 @@ def test_bands_and_gates_as_the_chapter_shows_them():
     # Differences of 1.5, 1.5 and 1.8: their standard deviation .1732, over the root of 3, times Student's 4.303.
     assert said.startswith(f"{slim.SLIM}: 5.000 with its gates as they are, +1.600 ± 0.4 with each held")
     assert "farther (3 seeds of 256 images)" in said
+    found[slim.SLIM]["held"] = {"count": 256, "free": [4.0], "held": [5.5]}
+    with pytest.raises(DataError, match="one seed alone"):
+        slim_tables.held(found)
 
 
 def test_guidance_is_chosen_on_one_seed_and_judged_on_others(monkeypatch):
@@ -230,13 +233,16 @@ def test_guidance_is_chosen_on_one_seed_and_judged_on_others(monkeypatch):
     columns, said, judged = slim_tables.guided("any")
     assert said == [["Lite", "3", "2 ± 0.2", "0.20 ± 0"]] and len(columns) == 4
     assert judged["Lite"].value == 2.0 and judged["Lite"].seeds == 2
+    del rows[5]
+    with pytest.raises(DataError, match="not all seeds of Lite, weight 3"):
+        slim_tables.guided("any")
     del rows[2:]
     with pytest.raises(DataError, match="of one seed"):
         slim_tables.guided("any")
 
 
 def test_slim_networks_are_shown_beside_their_teacher_alone():
-    """SD-8: twelve of one kind are no gallery."""
+    """SD-8: a dozen of one kind are no gallery."""
     assert checkpoints.card("fashion-lite")["beside"] == "fashion"
     assert "fashion" in gallery.generators() and "fashion-lite" not in gallery.generators()
     assert "fashion" in steps.shipped() and "fashion-lite" not in steps.shipped()

@@ -296,8 +296,14 @@ class TestLoop:
         (begun,) = card["training"]["history"]
         assert begun["until"] == 0 and "with the weights of digits, sha256" in begun["begun"]
         assert card["training"]["recipe"]["begins"] == "digits" and "begins" not in DIGITS.described()
-        train(grown, tmp_path, steps=2, device="cpu", images=images)  # from its own state
-        assert checkpoints.card("digits-fine", tmp_path)["training"]["steps"] == 2
+        learning = replace(grown, rate=1e-3)
+        for folder, marks in (("whole", [4]), ("parts", [2, 4])):  # its own state goes before what it began with
+            for steps in marks:
+                train(learning, tmp_path / folder, steps=steps, device="cpu", images=images)
+        cards = [checkpoints.card("digits-fine", tmp_path / folder) for folder in ("whole", "parts")]
+        assert cards[0]["weights"] == cards[1]["weights"]
+        seen = checkpoints.card("digits")["training"]["images"] + 4 * DIGITS.batch
+        assert checkpoints.images_seen(cards[0]) == checkpoints.images_seen(cards[1]) == seen
         other = replace(grown, network=grown.network | {"width": 8})
         with pytest.raises(errors.CheckpointError, match="digits has weights that the network has no place for"):
             train(other, tmp_path / "other", steps=1, device="cpu", images=images)

@@ -121,7 +121,7 @@ def described(names: Sequence[str]) -> list[tuple[str, ...]]:
                 f"{card['data']['name']}, {card['data']['size']} px",
                 f"{card['network']['kind']}, {card['predicts']['kind']}",
                 f"{card['parameters'] / 1e6:.2f} M",
-                f"{training['images'] / 1e6:.2f} M",
+                f"{checkpoints.images_seen(card) / 1e6:.2f} M",
                 f"{training['minutes']:.0f} min, {training['machine']}",
                 f"{card['weights']['bytes'] / 2**20:.1f} MiB",
             )

@@ -1,7 +1,8 @@
 """What a network must reach before it is shipped.
 
-The limits were written down before anything was trained. How networks that know classes are sampled for it was changed
-afterwards, from no class to all of them in turn: see :func:`asked`.
+The limits were written down before what they judge was trained, but for the autoencoder's, beside which that is said.
+How networks that know classes are sampled for it was changed afterwards, from no class to all of them in turn: see
+:func:`asked`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ GATES: dict[str, Gate] = {
     "cifar10-large": Gate(floors=15, as_real=0.7, classes=(0.03, 0.2)),
     "faces": Gate(floors=30),
     "faces-latent": Gate(floors=30),
-    # Beside their teacher, as on the other data sets: twice its distance for the pair that the claims are about.
+    # Beside their teacher, as on the other data sets: twice its distance for those that the claims are about.
     **{f"faces-latent-{end}": Gate(floors=60, precision=0.3, recall=0.1) for end in ("lite", "wsf", "answer")},
     "digits": Gate(floors=10, confident=0.9, classes=(0.05, 0.15)),
     "mnist-ncsn": Gate(floors=60, classes=(0.02, 0.3)),

@@ -252,8 +252,8 @@ OURS |= {
             "slim-fashion",
             tuple(COLUMNS),
             ("gates", LITE),
-            f"Fashion-MNIST in pixels, {_SMALL}; Lite is the paper's column without any part; two controls and two "
-            "attempts are added",
+            f"Fashion-MNIST in pixels, {_SMALL}; Lite is the paper's column without any part; controls "
+            "and attempts of ours are added",
         )
     ],
 }

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from scipy import stats
-
 from fewsteps import results
 from fewsteps.errors import DataError
 from fewsteps.experiments import boards
@@ -215,14 +212,24 @@ def held(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     found : mapping
         As :func:`measured` gives it.
 
+    Raises
+    ------
+    DataError
+        If there is but one seed.
+
     Notes
     -----
     Source: SD-5, Fig. 9.
     """
+    import numpy as np
+    from scipy import stats
+
     sentences = []
     for called, row in found.items():
         if not (said := row.get("held")):
             continue
+        if len(said["free"]) < 2:
+            raise DataError(f"{called} was measured with one seed alone: its held gates have no interval.")
         costs = np.subtract(said["held"], said["free"])
         half = float(stats.t.ppf(0.975, len(costs) - 1) * costs.std(ddof=1)) / len(costs) ** 0.5
         change = float(costs.mean())
@@ -252,7 +259,7 @@ def guided(table: str) -> tuple[list[str], list[list[str]], dict[str, boards.Ent
     Raises
     ------
     DataError
-        If the table is not there, or is of one seed alone.
+        If the table is not there, is of one seed alone, or lacks some of a network's.
 
     Notes
     -----
@@ -267,7 +274,10 @@ def guided(table: str) -> tuple[list[str], list[list[str]], dict[str, boards.Ent
         best[called] = min(best.get(called, (entry.value, entry.method)), (entry.value, entry.method))
     rows, judged = [], {}
     for called, (_, method) in best.items():
-        (distance,), (recall,) = (boards.read(table, metric, [method], seeds=rest) for metric in ("FD", "recall"))
+        found = [boards.read(table, metric, [method], seeds=rest) for metric in ("FD", "recall")]
+        if any(not entries or entries[0].seeds < len(rest) for entries in found):
+            raise DataError(f"{table} has not all seeds of {method}: fewsteps sweep {table} makes them.")
+        (distance,), (recall,) = found
         judged[called] = distance
         weight = method.rpartition(WEIGHT)[2]
         rows.append(

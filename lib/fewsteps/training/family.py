@@ -103,12 +103,12 @@ def together(
     """
     integer("steps", steps, least=1)
     number("interval", interval, above=0)
-    if len({(made.data, made.size, made.latent) for made in recipes}) != 1:
+    if len({(made.data, made.size, made.latent, made.flip and bool(made.latent)) for made in recipes}) != 1:
         raise ParameterError("recipes must be of one data set and size, all in pixels or in the same latents.")
     if gans := [made.name for made in recipes if made.network["kind"] == "ddgan"]:
         raise ParameterError(f"recipes must be of networks with one side: {', '.join(gans)} is trained by itself.")
     with Team(device) as team:
-        source = shown(recipes[0], folder, images)
+        source = shown(recipes[0], folder / recipes[0].name, images)
         given: dict[str, Any] = {"compiled": None, "half": half, "changed": changed, "start": start}
         runs = [Run(made, folder / made.name, source, team, **given) for made in recipes]
         taught = _share_teachers(runs)

@@ -108,7 +108,8 @@ def train(
     TrainingError
         If the loss is not finite: the last good checkpoint is kept. Or if memory ran out, with the batch that fits.
     CheckpointError
-        If the folder holds the state of another recipe, or `start` a checkpoint of another.
+        If the folder holds the state of another recipe, or `start` a checkpoint of another; if the checkpoint that a
+        recipe begins with is not there or has weights that the network has no place for.
     """
     if minutes is None and steps is None:
         raise ParameterError("minutes or steps must be given: training has no end of its own.")

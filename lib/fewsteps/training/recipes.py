@@ -368,6 +368,9 @@ def slim(
     widths = [large.network["width"] * factor for factor in reversed(large.network["multipliers"])]
     with_parts = ", ".join(PARTS[part] for part in parts) or "none of Spectral Diffusion's parts"
     with_parts += ", for its answer in place of the data" if answer else ""
+    with_parts += ", features by their size" if relative else ""
+    if taught and (strength, alpha) != (0.1, -1.0):
+        with_parts += f", weights of {strength:g}, alpha {alpha:g}"
     return replace(
         large,
         begins="",

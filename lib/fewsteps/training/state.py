@@ -30,7 +30,8 @@ class Position:
     loss: float = float("nan")
     history: list[dict[str, Any]] = field(default_factory=list)
     """What the recipe was before it was changed in the middle: ``until`` which step, and ``before``, what changed. A
-    run that was taken up from a checkpoint, its state being lost, says ``restarted`` in place of ``before``."""
+    run that was taken up from a checkpoint, its state being lost, says ``restarted`` in place of ``before``; one that
+    began with another network's weights ``begun``, and how many ``images`` that one had seen."""
     restarted: int = 0
     """The step at which Adam's moments last began from nothing."""
 
