@@ -41,8 +41,10 @@ def require_edm(card: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If it predicts something else.
+        If it predicts something else, or works in latents.
     """
+    if "latent" in card["data"]:
+        raise ParameterError(f"{card['name']} works in latents, whose decoder is not exported: choose one of pixels.")
     return _require(card, "edm", "a network under EDM's preconditioning")
 
 
