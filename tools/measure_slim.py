@@ -78,23 +78,23 @@ def of_network(
             | {key: results.rounded(getattr(layer, key)) for key in ("times", "mean", "spread", "by_time")}
             for layer in watched
         ]
-    if not isinstance(said.get("held", {}).get("free"), list):  # of one seed, as it was measured at first
-        said["held"] = held(model)
+    if len(said.get("held", {}).get("free", [])) < len(SEEDS):
+        said["held"] = held(model, **said.get("held", {"free": [], "held": []}))
         print(f"{called}: gates {said['held']}", flush=True)
     return said
 
 
-def held(model: Trained) -> dict[str, Any]:
-    """Distances with the gates as they are and with each at its mean, of the same noise, seed by seed."""
-    judged = [plan_of(model.card, FEW, seed) for seed in SEEDS]
+def held(model: Trained, free: list[float], held: list[float], count: int = FEW) -> dict[str, Any]:
+    """Distances with the gates as they are and with each at its mean, of the same noise; of the seeds that lack."""
+    judged = [plan_of(model.card, count, seed) for seed in SEEDS[len(free) :]]
     source = model.card["data"]
 
     def distances() -> list[float]:
-        return [choosing.distance(draw(model, plan, batch=FEW).images, source) for plan in judged]
+        return [choosing.distance(draw(model, plan, batch=count).images, source) for plan in judged]
 
-    free = distances()
+    free = [*free, *distances()]
     with slim.held(model, plan_of(model.card, WATCHED, choosing.CHOICE_SEED)):
-        return {"count": FEW, "free": free, "held": distances()}
+        return {"count": count, "free": free, "held": [*held, *distances()]}
 
 
 def main() -> int:
