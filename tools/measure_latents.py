@@ -17,8 +17,10 @@ from typing import Any
 import torch
 
 from fewsteps import checkpoints, data, results, trained
-from fewsteps.experiments import evaluation, latents
+from fewsteps.experiments import evaluation, latents, slim
 from fewsteps.experiments.sampling import Drawn, Plan
+
+BANDS = 300  # as many as of slim networks' images
 
 
 def main() -> int:
@@ -44,6 +46,7 @@ def main() -> int:
         "std": results.rounded(found.std),
         "frequency": results.rounded(found.frequency),
         "ratio": results.rounded(found.ratio),
+        "bands": results.rounded(slim.bands(found.images[:BANDS], held[:BANDS])),
         "distance": {key: distance[key] for key in kept},
     }
     checkpoints.record(model.name, checkpoints.FOLDER, {"coded": {"psnr": row["psnr"]}})

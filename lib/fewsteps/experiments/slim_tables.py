@@ -171,7 +171,7 @@ def lost_by(found: Mapping[str, Mapping[str, Any]], called: str) -> str:
     low, high = _factors(found, called)
     words = "more above the cut than below it" if high > low else "no more above the cut than below it"
     return (
-        f"{called}: its error is {low:.2g} times that of {next(iter(found))} below the cut and {high:.2g} times "
+        f"{called}: its error is {low:.2f} times that of {next(iter(found))} below the cut and {high:.2f} times "
         f"above it, so it grew {words}."
     )
 
