@@ -122,8 +122,8 @@ def strips(rows: Mapping[str, Tensor], columns: int | None = None) -> Figure:
     import matplotlib.pyplot as plt
 
     count = max(len(images) for images in rows.values())
-    wide = min(columns or count, count)
-    each = 0.7 if columns is None else 0.25 + 8 * -(-count // wide) / wide
+    wide = columns or count
+    each = 0.7 if columns is None else 0.25 + 8 * -(-count // wide) / wide  # few images are no larger than many
     figure, axes = plt.subplots(len(rows), 1, figsize=(9, each * len(rows)), squeeze=False)
     for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
         axis.imshow(tiled(images, columns=wide))
