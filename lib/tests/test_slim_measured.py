@@ -198,8 +198,17 @@ def test_bands_and_gates_as_the_chapter_shows_them():
     columns, rows = slim_tables.band_rows(found)
     assert rows[0][1:] == ["2", "0.2 ± 0.1", "0.02 ± 0", "1.00", "1.00"] and len(columns) == len(rows[0])
     assert rows[1][4:] == ["1.50", "5.00"] and rows[2][4:] == ["4.00", "2.00"]
-    assert "grew more above the cut" in slim_tables.lost_by(found, "Lite")
-    assert "grew no more above the cut" in slim_tables.lost_by(found, slim.SLIM)
+    assert "1.50 times that of teacher below the cut and 5.00 times above it; one seed" in slim_tables.lost_by(
+        found, "Lite"
+    )
+    # Factors of 7 and 2.5 by the first seed, 3 and 1.5 by the second: differences of -4.5 and -1.5, far from certain.
+    assert "seeds do not tell whether it grew more there (-3.00 ± 19.06" in slim_tables.lost_by(found, slim.SLIM)
+    sure = {"teacher": {"bands": [(1, 1)] * 3}, "Lite": {"bands": [(1.1, 1.5), (1.0, 1.4), (1.2, 1.7)]}}
+    assert "so it grew more above the cut than below it (+0.43 ± 0.14 over 3 seeds)" in slim_tables.lost_by(
+        sure, "Lite"
+    )
+    sure["Lite"]["bands"] = [(high, low) for low, high in sure["Lite"]["bands"]]
+    assert "so it grew less above the cut than below it (-0.43 ± 0.14" in slim_tables.lost_by(sure, "Lite")
     with pytest.raises(DataError, match="Lite"):
         slim_tables.lost_by(found, "gates")
     assert slim_tables.gate_rows(found[slim.SLIM])[1] == [["down 1", "50%", "25%", "0%", "100%"]]

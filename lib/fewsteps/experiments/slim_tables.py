@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -155,6 +156,8 @@ def band_rows(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[l
 def lost_by(found: Mapping[str, Mapping[str, Any]], called: str) -> str:
     """Whether a network has lost more above the cut than below it, in a sentence.
 
+    The two factors are compared seed by seed, with Student's interval: from one seed alone nothing can be told.
+
     Parameters
     ----------
     found : mapping
@@ -168,12 +171,16 @@ def lost_by(found: Mapping[str, Mapping[str, Any]], called: str) -> str:
     """
     if called not in found:
         raise DataError(f"{called!r} is not among those that were measured: {', '.join(found)}.")
+    first = next(iter(found))
     low, high = _factors(found, called)
-    words = "more above the cut than below it" if high > low else "no more above the cut than below it"
-    return (
-        f"{called}: its error is {low:.2f} times that of {next(iter(found))} below the cut and {high:.2f} times "
-        f"above it, so it grew {words}."
-    )
+    said = f"{called}: its error is {low:.2f} times that of {first} below the cut and {high:.2f} times above it"
+    pairs = list(zip(found[called]["bands"], found[first]["bands"], strict=False))
+    if len(pairs) < 2:
+        return f"{said}; one seed does not tell whether it grew more there."
+    more, half = _interval([own[1] / other[1] - own[0] / other[0] for own, other in pairs])
+    words = "more above the cut than below it" if more > half else "less above the cut than below it"
+    words = f"so it grew {words}" if abs(more) > half else "and seeds do not tell whether it grew more there"
+    return f"{said}, {words} ({more:+.2f} ± {half:.2f} over {len(pairs)} seeds)."
 
 
 def _factors(found: Mapping[str, Mapping[str, Any]], called: str) -> list[float]:
@@ -181,6 +188,14 @@ def _factors(found: Mapping[str, Mapping[str, Any]], called: str) -> list[float]
     # Over the seeds that both have: from one seed to the next an error moves by more than from one network to another.
     pairs = list(zip(own, first, strict=False))
     return [_mean([one[k] for one, _ in pairs]) / _mean([other[k] for _, other in pairs]) for k in range(2)]
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean of two or more, and half of Student's 95 % interval."""
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    return _mean(values), half
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -221,22 +236,17 @@ def held(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     -----
     Source: SD-5, Fig. 9.
     """
-    import numpy as np
-    from scipy import stats
-
     sentences = []
     for called, row in found.items():
         if not (said := row.get("held")):
             continue
         if len(said["free"]) < 2:
             raise DataError(f"{called} was measured with one seed alone: its held gates have no interval.")
-        costs = np.subtract(said["held"], said["free"])
-        half = float(stats.t.ppf(0.975, len(costs) - 1) * costs.std(ddof=1)) / len(costs) ** 0.5
-        change = float(costs.mean())
+        change, half = _interval([fixed - free for fixed, free in zip(said["held"], said["free"], strict=True)])
         words = "farther" if change > half else "nearer" if change < -half else "not apart"
         sentences.append(
             f"{called}: {_mean(said['free']):.3f} with its gates as they are, {change:+.3f} ± {half:.1g} with each "
-            f"held at its mean over time and images, {words} ({len(costs)} seeds of {said['count']} images)."
+            f"held at its mean over time and images, {words} ({len(said['free'])} seeds of {said['count']} images)."
         )
     return sentences
 
