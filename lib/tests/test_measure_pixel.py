@@ -71,7 +71,7 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     assert len(set(keys(expected))) == len(expected) == 5 + 4 * len({1, 2, 3, 4, T}) + 2 + 72 + 4 * 3 + 2
     assert all(checkpoints.card(f"digits-{end}", whole)["pixel"] for end in ("scale", "direct", "parallel", "single"))
 
-    write, asked = tool.write_atomic, []
+    write, asked = tool.results.write_atomic, []
     made, measured = pixel_aware.sampled, measures.distance
 
     def interrupted(after):
@@ -91,13 +91,13 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     out, before = stand_ins / "result.json", []
     # In front of the scale's rows, between them and the noises', among the images', and before the last rival.
     for after in (5, 1, 6, 9):
-        monkeypatch.setattr(tool, "write_atomic", interrupted(after))
+        monkeypatch.setattr(tool.results, "write_atomic", interrupted(after))
         with pytest.raises(KeyboardInterrupt):
             run(tool, stand_ins)
         rows = json.loads(out.read_text())["rows"]
         assert rows[: len(before)] == before and len(rows) > len(before)
         before = rows
-    monkeypatch.setattr(tool, "write_atomic", write)
+    monkeypatch.setattr(tool.results, "write_atomic", write)
     rows = run(tool, stand_ins)
     assert rows[: len(before)] == before and keys(rows) == keys(expected)
     for mine, theirs in zip(rows, expected, strict=True):
