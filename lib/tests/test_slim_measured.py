@@ -6,7 +6,7 @@ from torch import nn
 
 from fewsteps import checkpoints, trained, transforms
 from fewsteps.errors import CheckpointError, DataError, ParameterError
-from fewsteps.experiments import gallery, grids, slim, slim_tables
+from fewsteps.experiments import boards, gallery, grids, slim, slim_tables
 from fewsteps.experiments.boards import Entry
 from fewsteps.experiments.sampling import Plan, draw
 from fewsteps.networks import build
@@ -264,3 +264,38 @@ def test_distances_in_the_order_of_table_5(monkeypatch):
     columns, rows, entries = slim_tables.worth("any")
     assert rows == [["Lite", "200", "1", "2 ± 0.1", "1.00"], ["gates", "200", "1", "3 ± 0.1", "1.50"]]
     assert columns[-1] == "over Lite's" and [entry.method for entry in entries] == ["Lite", "gates"]
+
+
+def test_costs_are_compared_with_the_first():
+    """SD-8: fewer and faster by what factor, by hand; of what was measured as of what is measured now."""
+    row = {"parameters": 2_000_000, "macs": 90_000_000, "speed": {"images_per_s": 100.0, "half": 4.0}}
+    small = {"parameters": 250_000, "macs": 10_000_000, "speed": {"images_per_s": 450.0, "half": 9.0}}
+    columns, rows = slim_tables.cost_rows(slim_tables.costs({"teacher": row, slim.SLIM: small}))
+    assert rows == [
+        ["teacher", "2.00 M", "90.0 M", "1.0", "100 ± 4", "1.0"],
+        [slim.SLIM, "0.25 M", "10.0 M", "9.0", "450 ± 9", "4.5"],
+    ]
+    assert len(columns) == len(rows[0])
+
+
+def test_weights_rise_and_the_teacher_is_first():
+    """SD-10: as the figure draws them."""
+    found = slim_tables.by_weight("guidance-fashion", "recall")
+    assert list(found) == [slim.TEACHER, slim.LITE, slim.SLIM, slim.ANSWER]
+    assert all([weight for weight, _ in points] == list(grids.WEIGHTS) for points in found.values())
+    (entry,) = boards.read("guidance-fashion", "recall", [f"{slim.LITE}{grids.WEIGHT}3"])
+    assert found[slim.LITE][grids.WEIGHTS.index(3)][1] == entry
+
+
+@pytest.mark.parametrize("teacher", ["fashion", "cifar10-fine", "faces-latent"])
+def test_the_verdict_of_the_chapter_holds_in_its_tables(teacher):
+    """SD-8: as printed farther than Lite, the teacher's answer nearer, fewer steps at half the nearest or so."""
+    by = {entry.method: entry for entry in boards.read(f"slim-{teacher}")}
+    assert boards.apart(by[slim.SLIM], by[slim.LITE]) == 1 and boards.apart(by[slim.ANSWER], by[slim.LITE]) == -1
+    nearest = min(by[called].value for called in slim.COLUMNS if called in by)
+    assert by[slim.FEWER].value < 0.55 * nearest
+    found = slim_tables.measured(teacher)
+    assert found[slim.TEACHER]["macs"] > 8 * found[slim.SLIM]["macs"]
+    rates = [found[called]["speed"]["images_per_s"] for called in (slim.SLIM, slim.TEACHER)]
+    assert 2 < rates[0] / rates[1] < 5
+    assert slim_tables.told(f"slim-{teacher}", teacher)[-1].endswith("images).")

@@ -110,6 +110,61 @@ def worth(table: str) -> tuple[list[str], list[list[str]], list[boards.Entry]]:
     return ["network", "steps", "seeds", "FD", f"over {first.method}'s"], rows, entries
 
 
+def told(table: str, teacher: str) -> list[str]:
+    """All that is said of a teacher's slim networks: their distances, their bands, and what their gates are worth.
+
+    Parameters
+    ----------
+    table : str
+        In data/results, of distances.
+    teacher : str
+
+    Raises
+    ------
+    DataError
+        If a table is not there.
+    """
+    found = measured(teacher)
+    return [*sentences(table), *(lost_by(found, called) for called in (LITE, SLIM)), *held(found)]
+
+
+def costs(found: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, int, float, float]]:
+    """What :func:`measured` networks cost, for :func:`cost_rows`."""
+    speeds = {called: row["speed"] for called, row in found.items()}
+    return {
+        called: (row["parameters"], row["macs"], speeds[called]["images_per_s"], speeds[called]["half"])
+        for called, row in found.items()
+    }
+
+
+def cost_rows(costs: Mapping[str, tuple[int, int, float, float]]) -> tuple[list[str], list[list[str]]]:
+    """What networks cost, the first of them being what the others are compared with.
+
+    Parameters
+    ----------
+    costs : mapping
+        Of what a network is called to its parameters, its multiply-adds for one image, and images per second with half
+        the distance between the quartiles.
+
+    Notes
+    -----
+    Source: SD-8, Tables 2 and 3, Fig. 6.
+    """
+    _, first, fastest, _ = next(iter(costs.values()))
+    rows = [
+        [
+            called,
+            f"{parameters / 1e6:.2f} M",
+            f"{macs / 1e6:.1f} M",
+            f"{first / macs:.1f}",
+            f"{rate:.0f} ± {half:.0f}",
+            f"{rate / fastest:.1f}",
+        ]
+        for called, (parameters, macs, rate, half) in costs.items()
+    ]
+    return ["network", "parameters", "multiply-adds", "fewer by", "images/s through one call", "faster by"], rows
+
+
 def between_real(teacher: str) -> str:
     """The band errors of real images against as many others, in a sentence: what no network can fall below.
 
@@ -188,6 +243,28 @@ def _factors(found: Mapping[str, Mapping[str, Any]], called: str) -> list[float]
     # Over the seeds that both have: from one seed to the next an error moves by more than from one network to another.
     pairs = list(zip(own, first, strict=False))
     return [_mean([one[k] for one, _ in pairs]) / _mean([other[k] for _, other in pairs]) for k in range(2)]
+
+
+def by_weight(table: str, metric: str = "FD") -> dict[str, list[tuple[float, boards.Entry]]]:
+    """Guidance weights and what was measured there, by network, the weights rising.
+
+    Parameters
+    ----------
+    table : str
+        Of ``fewsteps sweep guidance-TEACHER``.
+    metric : str
+
+    Raises
+    ------
+    DataError
+        If the table is not there, or holds no such metric.
+    """
+    found: dict[str, list[tuple[float, boards.Entry]]] = {}
+    for entry in boards.read(table, metric):
+        called, _, weight = entry.method.rpartition(WEIGHT)
+        found.setdefault(called, []).append((float(weight), entry))
+    named = (TEACHER, *COLUMNS)
+    return {called: sorted(found[called], key=lambda pair: pair[0]) for called in named if called in found}
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:
@@ -280,7 +357,7 @@ def guided(table: str) -> tuple[list[str], list[list[str]], dict[str, boards.Ent
         raise DataError(f"{table} is of one seed: best weights would be judged on what they were chosen by.")
     best: dict[str, tuple[float, str]] = {}
     for entry in boards.read(table, seeds=[first]):
-        called, _, _ = entry.method.rpartition(WEIGHT)
+        called = entry.method.rpartition(WEIGHT)[0]
         best[called] = min(best.get(called, (entry.value, entry.method)), (entry.value, entry.method))
     rows, judged = [], {}
     for called, (_, method) in best.items():
