@@ -40,6 +40,7 @@ TRAJECTORIES = 512  # test images of the noise errors
 SIZES = (0.0, 0.001, 0.01, 0.1)
 RIVALS = {
     "DDPM, 1000": ("ddpm_large", 1000, "uniform"),
+    "DDPM, 50": ("ddpm_large", 50, "uniform"),
     "VE-PC, 1000 steps": ("pc", 2000, "geometric"),
     "DDIM, 10": ("ddim", 10, "uniform"),
     "DDIM, 100": ("ddim", 100, "uniform"),
@@ -48,7 +49,9 @@ RIVALS = {
     "DPM-Solver++, 34": ("dpmpp_2m", 34, "karras"),
     "DPM-Solver++, 100": ("dpmpp_2m", 100, "karras"),
 }
-"""The samplers of Tables 1 and 2: sampler, network calls, grid."""
+"""The samplers of Tables 1 and 2, and DDPM with as many steps as T: sampler, network calls, grid."""
+LONG, FEWER = 1000, 256
+"""From how many calls a rival makes but so many images, of one seed: an hour's work and more for 1000."""
 
 
 class Table:
@@ -171,11 +174,12 @@ def rival_rows(data_name: str, table: Table, count: int, seeds: int, source: dic
     ]
     for label, plan in rivals(data_name, count, seeds):
         key = {"kind": "rival", "data": data_name, "weights": weights, "label": label, "seed": plan.seed}
-        if not table.has(**key, images=count):
-            drawn, taken = measures.seconds(lambda plan=plan: sample(plan), count)
+        if not table.has(**key, images=plan.count):
+            drawn, taken = measures.seconds(lambda plan=plan: sample(plan), plan.count)
             found = measures.distance(drawn.images, source)
             cost = {"nfe": drawn.nfe, "seconds": taken, "threads": torch.get_num_threads()}
-            table.add({**key, "images": count, **cost, **found})
+            about = {"parameters": checkpoints.card(data_name)["parameters"], "sampler": plan.sampler}
+            table.add({**key, **about, "images": plan.count, **cost, **found})
 
 
 def of_form(
@@ -207,8 +211,9 @@ def rivals(data_name: str, count: int, seeds: int) -> Iterator[tuple[str, Plan]]
     """The samplers of Tables 1 and 2 on the data set's own network, all classes in turn."""
     labels = gates.usual_labels(checkpoints.card(data_name))
     for label, (sampler, nfe, grid) in RIVALS.items():
-        for seed in range(1 if nfe >= 1000 else seeds):
-            yield label, Plan(data_name, sampler, nfe, grid, labels=labels, count=count, seed=seed)
+        for seed in range(1 if nfe >= LONG else seeds):
+            some = min(count, FEWER) if nfe >= LONG else count
+            yield label, Plan(data_name, sampler, nfe, grid, labels=labels, count=some, seed=seed)
 
 
 def memory(steps: int, sampled: int) -> None:

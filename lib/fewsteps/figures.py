@@ -159,6 +159,27 @@ def table(
     return Markdown("\n\n".join(part for part in (before, body, after) if part))
 
 
+def measured(
+    columns: Sequence[str], rows: Sequence[Sequence[str | float]], *, data: str, before: str, after: str = ""
+) -> Markdown:
+    """A :func:`table` of what was measured, or in its place that nothing was yet.
+
+    Parameters
+    ----------
+    columns, rows, before, after
+        As for :func:`table`.
+    data : str
+        Name of the data set.
+    """
+    from IPython.display import Markdown
+
+    if rows:
+        return table(columns, rows, before=before, after=after)
+    return Markdown(
+        f"{before} *{data}: not yet trained here.* The commands at the end of this page train and measure the networks."
+    )
+
+
 def readable(value: float, digits: int = 2) -> str:
     """A number with `digits` significant digits, powers of ten written as such, a real minus sign.
 

@@ -746,8 +746,8 @@ class TestTogether:
             structural_similarity(a.numpy(), b.numpy(), channel_axis=0, data_range=1.0)
             for a, b in zip(first, second, strict=True)
         ]
-        assert pixel_measures.similarity(first, second) == pytest.approx(sum(wanted) / 2)
-        assert pixel_measures.similarity(first, first) == pytest.approx(1)
+        assert pixel_measures.similarities(first, second).tolist() == pytest.approx(wanted)
+        assert pixel_measures.similarities(first, first).tolist() == pytest.approx([1, 1])
 
     def test_the_scale_is_scored_beside_its_controls(self, shipped):
         """PX-5, PX-10: rows for every estimator and a constant image, at every step asked for."""
@@ -761,6 +761,11 @@ class TestTogether:
             (who, i) for who in ("scale", "scale-log", "direct", "constant") for i in (1, T)
         }
         assert all(-1 <= row["ssim_scale"] <= 1 and row["image_rmse"] > 0 for row in rows)
+        of = {(row["who"], row["i"]): row for row in rows}
+        for (who, i), row in of.items():
+            less, half = row["less"]
+            assert less == pytest.approx(of["scale", i]["ssim_scale"] - row["ssim_scale"])
+            assert half > 0 or who == "scale"
 
     def test_algorithm_1_is_measured_with_true_noises_and_errors_of_known_size(self):
         """PX-8, PX-10: exact with the increments, and an error grows as `amplification` says."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ class Entry:
     method : str
     nfe : int
         Network calls that were allowed.
-    calls : int
-        That were made.
+    calls : float
+        That were made; half a call is one of a network's half.
     value, low, high : float
         Mean over seeds and its 95 % interval. Every seed's own interval is from resampling its images; seeds are
         independent, so the mean's is narrower by the root of their number.
@@ -37,7 +37,7 @@ class Entry:
 
     method: str
     nfe: int
-    calls: int
+    calls: float
     value: float
     low: float
     high: float
@@ -112,23 +112,28 @@ def _entry(method: str, nfe: int, rows: list[dict[str, Any]], metric: str) -> En
         if not measured:
             raise DataError(f"the table holds no {metric}: there are {', '.join(m['metric'] for m in row['rows'])}.")
         values.append(measured[0])
-    mean = sum(m["value"] for m in values) / len(values)
-    # An interval of a distance is cut at 0, so its wider half is the honest one.
-    halves = [max(m["high"] - m["value"], m["value"] - m["low"]) for m in values]
-    half = math.sqrt(sum(h**2 for h in halves)) / len(values)
     first = rows[0]
-    return Entry(
-        method,
-        nfe,
-        first["nfe"],
-        mean,
-        mean - half,
-        mean + half,
-        values[0]["floor"],
-        len(rows),
-        first["count"],
-        first["plan"]["filt"],
-    )
+    return pooled(method, nfe, first["nfe"], [{"count": first["count"], **m} for m in values], first["plan"]["filt"])
+
+
+def pooled(method: str, nfe: int, calls: float, rows: Sequence[Mapping[str, Any]], filt: Any = None) -> Entry:
+    """One method at one budget out of what was measured of it, a row for each seed.
+
+    Parameters
+    ----------
+    method : str
+    nfe : int
+    calls : float
+    rows : sequence of mappings
+        ``value``, ``low``, ``high``, ``floor`` and ``count``.
+    filt : optional
+    """
+    mean = sum(row["value"] for row in rows) / len(rows)
+    # An interval of a distance is cut at 0, so its wider half is the honest one.
+    halves = [max(row["high"] - row["value"], row["value"] - row["low"]) for row in rows]
+    half = math.sqrt(sum(h**2 for h in halves)) / len(rows)
+    first = rows[0]
+    return Entry(method, nfe, calls, mean, mean - half, mean + half, first["floor"], len(rows), first["count"], filt)
 
 
 def apart(one: Entry, other: Entry) -> int:

@@ -450,6 +450,53 @@ def sampled(
     return torch.cat(made)
 
 
+SHOWN = {
+    "the scale alone": "scale",
+    "Algorithm 1": "printed",
+    "the same, no fresh noise": "printed, no noise",
+    "one noise, DDIM's factor": "ddim",
+    "one head": "single",
+    "one head, asked 10 times": "single x10, common",
+}
+"""The forms of :func:`pictures`: none needs errors that are known from training images."""
+
+
+def pictures(data: str, start: str, count: int = 12, seed: int = 0, suffix: str = "") -> dict[str, Tensor]:
+    """Images of several forms from one start and one noise, cut to [0, 1].
+
+    Parameters
+    ----------
+    data : str
+    start : str
+        As for :func:`begin`.
+    count, seed : int
+    suffix : str
+
+    Returns
+    -------
+    dict of str to Tensor, shape (count, C, H, W)
+
+    Raises
+    ------
+    CheckpointError
+        If a network is not there.
+
+    Notes
+    -----
+    Source: PX-8, PX-9.
+    """
+    every = names(data, suffix)
+    reverse = {single: load(every["single" if single else "parallel"]) for single in (False, True)}
+    card = reverse[False].estimator.model.card
+    laws = starts.read(card["name"], card["weights"]["sha256"])
+    made = {}
+    with torch.no_grad():
+        for called, name in SHOWN.items():
+            form = FORMS[name]
+            made[called] = sampled(form, reverse[form.single], start, laws, count, seed).nan_to_num(0).clamp(0, 1)
+    return made
+
+
 def names(data: str, suffix: str = "") -> dict[str, str]:
     """The checkpoints of a data set's PixelAware: what they are, and their names, there or not."""
     return {end: f"{data}-{end}{suffix}" for end in ("scale", "scale-log", "direct", "parallel", "single")}

@@ -119,15 +119,9 @@ def shown(
         What the table is called.
     verdict : callable, optional
     """
-    from IPython.display import Markdown
-
     columns, lines = pair(found)
-    if not lines:
-        return Markdown(
-            f"{before} *{found.data}: not yet trained here.* The commands at the end of this page train and measure "
-            "the networks."
-        )
-    return figures.table(columns, lines, before=before, after=verdict(found) if verdict else "")
+    after = verdict(found) if verdict and lines else ""
+    return figures.measured(columns, lines, data=found.data, before=before, after=after)
 
 
 def quality(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,183 @@
+"""Chapter 09's tables and verdicts, from numbers made up so that the answer is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from fewsteps.experiments import pixel_tables as tables
+from fewsteps.experiments.pixel_aware import FORMS
+
+STEPS = 4
+
+
+def near(value, half=0.1):
+    return {"value": value, "low": value - half, "high": value + half, "floor": 0.05}
+
+
+def scale_rows(less=0.1, errors=(0.2, 0.1, 0.3)):
+    """The scale's SSIM is .9 and .8 at two steps, who says the image `less` below; errors of the image read back."""
+    own = dict(zip(("scale", "direct", "constant"), errors, strict=True))
+    below = {"scale": 0.0, "scale-log": 0.0, "direct": less, "constant": 0.5}
+    return [
+        {
+            "kind": "scale",
+            "who": who,
+            "i": i,
+            "ssim_scale": like - below[who],
+            "ssim_alpha_bar": like,
+            "less": [below[who], 0.01],
+            "image_rmse": own.get(who, 0.15),
+        }
+        for i, like in ((1, 0.9), (STEPS, 0.8))
+        for who in below
+    ]
+
+
+def noise_rows(single):
+    """Of the parallel network every step's error is .5; of the single head, these."""
+    errors = {"network": [0.5] * STEPS, "single": list(single), "oracle": [0.1] * STEPS, "regression": [0.9] * STEPS}
+    ratios = {"network": 0.5, "single": 0.6}
+    return [{"kind": "noise", "i": STEPS, "T": STEPS, "errors": errors, "ratios": ratios}]
+
+
+def image_rows(changed=None, seeds=3):
+    """Every form measures 5 but for the scale alone, 3, and what is changed: by form, or by form and seed."""
+    value = dict.fromkeys(FORMS, 5.0) | {"scale": 3.0} | (changed or {})
+    return [
+        {
+            "kind": "images",
+            "form": form,
+            "start": start,
+            "seed": seed,
+            "T": STEPS,
+            "count": 1000,
+            "nfe": FORMS[form].nfe + 0.5 * (start == "latent"),
+            "seconds": 0.002,
+            "finite": 0.5 if form == "printed" else 1.0,
+            **near(value.get((form, seed), value[form]) + 10 * (start == "normal")),
+        }
+        for form in FORMS
+        for start in tables.STARTS
+        for seed in range(seeds)
+    ]
+
+
+def rival_rows(ddim=1.0, ddpm_seconds=0.1):
+    found = {"DDIM, 100": (100, ddim, 0.2), "DDPM, 50": (50, 2.0, ddpm_seconds), "DDPM, 1000": (1000, 0.5, 2.0)}
+    return [
+        {
+            "kind": "rival",
+            "label": label,
+            "nfe": nfe,
+            "seconds": taken,
+            "count": 1000,
+            "seed": 0,
+            "parameters": 1_400_000,
+        }
+        | near(value)
+        for label, (nfe, value, taken) in found.items()
+    ]
+
+
+def network_rows():
+    sizes = {"scale": 600_000, "parallel": 2_000_000, "single": 1_000_000}
+    return [{"kind": "network", "checkpoint": f"mnist-{end}", "parameters": size} for end, size in sizes.items()]
+
+
+def measured(*parts):
+    return tables.Measured("mnist", [row for part in parts for row in part])
+
+
+def test_what_was_not_measured_is_said_to_be_untrained():
+    empty = tables.read("fashion", suffix="-none")
+    for pair in (tables.scales, tables.noise_table, tables.forms, tables.quality, tables.neighbours):
+        said = tables.shown(empty, pair, "**T**", tables.verdict_pass).data
+        assert said.startswith("**T** *fashion: not yet trained here.*")
+
+
+def test_every_estimate_has_a_line_for_every_step():
+    columns, lines = tables.scales(measured(scale_rows()))
+    assert len(lines) == 8 and all(len(line) == len(columns) for line in lines)
+    assert lines[0] == ["the scale", "1", "0.900", "0.900", "0.200"]
+    assert lines[-1][:3] == ["nothing: a constant", str(STEPS), "0.300"]
+
+
+@pytest.mark.parametrize(
+    ("less", "words"),
+    [
+        (0.1, "less like it (-0.100 ± 0.010): that the scale is easier to estimate **holds**"),
+        (0.005, "as like it (-0.005 ± 0.010): that the scale is easier to estimate **does not hold**"),
+        (-0.1, "more like it (+0.100 ± 0.010): that the scale is easier to estimate **does not hold**"),
+    ],
+)
+def test_whether_the_scale_is_easier(less, words):
+    """PX-5: against the image's own estimate, with the interval of their difference."""
+    said = tables.verdict_scale(measured(scale_rows(less)))
+    assert words in said and "0.80 to 0.90 over the steps" in said
+
+
+@pytest.mark.parametrize(("error", "words"), [(0.12, "does not hold"), (0.13, "holds")])
+def test_whether_the_scale_gives_the_image_back(error, words):
+    """PX-5: an error of up to a quarter above that of who says the image is the image given back."""
+    assert f"only coarse structure **{words}**" in tables.verdict_scale(measured(scale_rows(errors=(error, 0.1, 0.3))))
+
+
+@pytest.mark.parametrize(
+    ("single", "count", "words"),
+    [([0.5] * 4, 4, "does not hold"), ([0.6] * 4, 0, "holds"), ([0.505, 0.52, 0.4, 0.6], 2, "holds in part")],
+)
+def test_whether_sub_networks_are_worth_it(single, count, words):
+    """PX-6: overturned where one head does as well at every step."""
+    found = measured(noise_rows(single))
+    assert f"as well at {count} of 4 steps seen from step 4" in tables.verdict_noises(found)
+    assert f"**{words}**" in tables.verdict_noises(found)
+    columns, lines = tables.noise_table(found)
+    assert lines == [["step 4 of 4", "0.50", "0.60", f"{count} of 4"]] and len(columns) == 4
+
+
+def test_forms_stand_beside_each_other_by_start():
+    columns, lines = tables.forms(measured(image_rows()))
+    assert len(lines) == len(FORMS) and all(len(line) == len(columns) for line in lines)
+    by = {line[0]: line[1:] for line in lines}
+    # Three seeds with .1 each: the half interval of their mean is smaller by the root of 3.
+    assert by["the scale alone, decoded"] == ["1", "13 ± 0.06", "3 ± 0.06", "3 ± 0.06", "2", "100%"]
+    assert by["Algorithm 1 as printed"][-1] == "50%"
+
+
+def test_whether_algorithm_1_generates():
+    """PX-8: overturned where the scale alone is the better image; what does better is chosen on the first seed."""
+    worse = tables.verdict_algorithm(measured(image_rows({"combined": 2.0})))
+    assert "generates images **does not hold** on mnist" in worse
+    assert "*all noises and the scale, weighted by their errors*, from law of pixels" in worse
+    assert "on the others 2 ± 0.07, nearer to the data than the best scale alone (3 ± 0.07)" in worse
+    assert "**holds**" in tables.verdict_algorithm(measured(image_rows({"posterior": 2.0})))
+    lucky = tables.verdict_algorithm(measured(image_rows({("single", 0): 1.0})))
+    assert "*one head that says the image*" in lucky and "5 ± 0.07, farther than the best scale alone" in lucky
+
+
+@pytest.mark.parametrize(
+    ("changed", "ddim", "seconds", "words"),
+    [
+        ({"single": 1.0}, 1.0, 0.1, ("as good as DDIM", "better than the scale", "in 0.25 of", "**holds**")),
+        ({"single": 1.5}, 1.0, 0.1, ("not as good as DDIM", "better than the scale", "**does not hold**")),
+        ({"single": 3.0}, 5.0, 0.1, ("as good as DDIM", "no better than the scale", "**does not hold**")),
+        ({"single": 1.0}, 1.0, 0.09, ("as good as DDIM", "in 0.28 of", "**does not hold**")),
+    ],
+)
+def test_whether_one_pass_is_enough(changed, ddim, seconds, words):
+    """PX-9: as good as DDIM with 100 calls, better than the scale alone, in a quarter of DDPM's time at equal T."""
+    # An image takes 2 ms, and DDPM with 50 calls `seconds`: at T = 4 that is 4 fiftieths of them.
+    found = measured(image_rows(changed), rival_rows(ddim, seconds))
+    assert all(part in tables.verdict_pass(found) for part in words)
+
+
+def test_one_pass_beside_the_samplers_of_tables_1_and_2():
+    found = measured(network_rows(), image_rows({"single": 1.0}), rival_rows())
+    columns, lines = tables.quality(found)
+    assert all(len(line) == len(columns) for line in lines)
+    best = lines[0]
+    assert best[0].startswith("one head that says the image, from law of") and best[1] == "1.6 M"
+    assert {line[2] for line in lines if line[0].endswith("law of vectors")} == {"2.5", "1.5"}
+    assert lines[-1] == ["DDPM, 1000", "1.4 M", "1000", "1000 × 1", "0.5 ± 0.1", "0.05", "2e+03"]
+    assert not any("predictions" in line[0] for line in lines)
+    assert "cannot be judged yet" in tables.verdict_pass(measured(image_rows()))
