@@ -7,7 +7,8 @@ training images and stored in ``data/statistics``; scores of the gates go on the
 weights stands, so that a run that was stopped goes on, and two data sets may be measured one after the other. The
 samplers of Tables 1 and 2 run on the data set's own network, once for all T. The result holds no image.
 
-With ``--folder`` the networks are taken from there, where laws go as well; with ``--out`` the result goes elsewhere.
+With ``--folder`` the networks are taken from there, where laws go as well; with ``--out`` the result goes elsewhere;
+with ``--rivals`` the samplers of Tables 1 and 2 alone are measured, for which none of the networks need be there.
 
     python tools/measure_pixel.py --memory 50 100 200
 
@@ -121,7 +122,6 @@ def measure(
         table.add(*({"kind": "algorithm", **about, **row} for row in rows))
 
     forms(parallel, single, table, about, count, seeds, folder)
-    rival_rows(data_name, table, count, seeds, source)
 
 
 def forms(
@@ -166,9 +166,10 @@ def laws_of(estimator: pixel_aware.Estimator, known: torch.Tensor, folder: Path)
         return starts.read(name, sha256, home)  # as they will be read the next time, in half precision
 
 
-def rival_rows(data_name: str, table: Table, count: int, seeds: int, source: dict[str, Any]) -> None:
+def rival_rows(data_name: str, table: Table, count: int, seeds: int) -> None:
     """Images of the samplers of Tables 1 and 2, which know nothing of T and of PixelAware's weights."""
-    weights = checkpoints.card(data_name)["weights"]["sha256"][:16]
+    card = checkpoints.card(data_name)
+    weights = card["weights"]["sha256"][:16]
     table.rows = [
         row for row in table.rows if (row["kind"], row.get("data")) != ("rival", data_name) or row["weights"] == weights
     ]
@@ -176,9 +177,9 @@ def rival_rows(data_name: str, table: Table, count: int, seeds: int, source: dic
         key = {"kind": "rival", "data": data_name, "weights": weights, "label": label, "seed": plan.seed}
         if not table.has(**key, images=plan.count):
             drawn, taken = measures.seconds(lambda plan=plan: sample(plan), plan.count)
-            found = measures.distance(drawn.images, source)
+            found = measures.distance(drawn.images, card["data"])
             cost = {"nfe": drawn.nfe, "seconds": taken, "threads": torch.get_num_threads()}
-            about = {"parameters": checkpoints.card(data_name)["parameters"], "sampler": plan.sampler}
+            about = {"parameters": card["parameters"], "sampler": plan.sampler}
             table.add({**key, **about, "images": plan.count, **cost, **found})
 
 
@@ -244,6 +245,7 @@ def main(given: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER, metavar="DIR", help="of the networks")
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="of the result")
+    parser.add_argument("--rivals", action="store_true", help="the samplers of Tables 1 and 2 alone")
     parser.add_argument("--memory", type=int, nargs="*", metavar="T")
     parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
@@ -262,7 +264,9 @@ def main(given: list[str]) -> int:
     torch.set_grad_enabled(False)
     every = ("mnist", "fashion", "cifar10")
     for name in chosen.data or [n for n in every if len(pixel_aware.there(n, chosen.suffix, chosen.folder)) == 5]:
-        measure(name, chosen.suffix, table, chosen.count, chosen.seeds, chosen.folder)
+        if not chosen.rivals:
+            measure(name, chosen.suffix, table, chosen.count, chosen.seeds, chosen.folder)
+        rival_rows(name, table, chosen.count, chosen.seeds)
     return 0
 
 
