@@ -767,6 +767,15 @@ class TestTogether:
             assert less == pytest.approx(of["scale", i]["ssim_scale"] - row["ssim_scale"])
             assert half > 0 or who == "scale"
 
+    def test_estimates_are_shown_of_images_that_a_network_drew(self, shipped):
+        """PX-5, PX-10: no image of a data set is needed; the scale is the image's, and the read-back is the scale's."""
+        rows = pixel_measures.estimated("digits", 3, folder=shipped)
+        assert all(row.shape == (3, 1, 8, 8) and row.min() >= 0 and row.max() <= 1 for row in rows.values())
+        gamma = checkpoints.card("digits-scale", shipped)["predicts"]["gamma"]
+        torch.testing.assert_close(rows["its scale"], (-gamma * rows["image"]).exp())
+        back = samplers.scale_image(rows["estimated scale"], gamma)
+        torch.testing.assert_close(rows["read back from it"], back)
+
     def test_algorithm_1_is_measured_with_true_noises_and_errors_of_known_size(self):
         """PX-8, PX-10: exact with the increments, and an error grows as `amplification` says."""
         x0 = image(300, 1, 4, 4)

@@ -172,6 +172,7 @@ def test_whether_one_pass_is_enough(changed, ddim, seconds, words):
 
 
 def test_one_pass_beside_the_samplers_of_tables_1_and_2():
+    """PX-9, Tables 1 and 2: parameters, calls, distance and time in one line each, the best first."""
     found = measured(network_rows(), image_rows({"single": 1.0}), rival_rows())
     columns, lines = tables.quality(found)
     assert all(len(line) == len(columns) for line in lines)

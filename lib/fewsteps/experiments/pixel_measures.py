@@ -6,14 +6,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fewsteps import metrics, samplers
-from fewsteps.experiments import pixel_aware, references, starts
+from fewsteps import checkpoints, metrics, samplers, trained
+from fewsteps.experiments import gates, pixel_aware, references, starts
 from fewsteps.experiments.pixel_aware import BATCH, BINS, Estimator, Form, Reverse
+from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.experiments.starts import Law
 from fewsteps.schedules import PIXEL_MIN, PixelAware, diffuse, image_scale, noise_share
 
@@ -101,6 +103,48 @@ def scale_scores(
                 }
             )
     return rows
+
+
+def estimated(data: str, count: int = 8, seed: int = 0, folder: Path = checkpoints.FOLDER) -> dict[str, Tensor]:
+    """What the estimators make of the last states of images that the data set's own network draws.
+
+    Parameters
+    ----------
+    data : str
+        Name of that network; the estimators' names begin with it.
+    count, seed : int
+    folder : Path
+        Of the estimators.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (count, C, H, W)
+        Images, states, true and estimated scales, and the images that both estimators give back.
+
+    Raises
+    ------
+    CheckpointError
+        If a network is not there.
+
+    Notes
+    -----
+    Source: PX-5, Fig. 3; PX-10, Fig. 6.
+    """
+    names = pixel_aware.names(data)
+    scale, direct = (Estimator(trained.load(names[end], folder)) for end in ("scale", "direct"))
+    labels = gates.usual_labels(checkpoints.card(data))
+    x0 = sample(Plan(data, "dpmpp_2m", 20, labels=labels, count=count, seed=seed)).images.clamp(PIXEL_MIN, 1)
+    x = states(x0, scale.gamma, 1.0, seed + 1)
+    with torch.no_grad():
+        known, own = (one.scale(x, one.steps) for one in (scale, direct))
+    return {
+        "image": x0,
+        "state at the end": ((x + 1) / 3).clamp(0, 1),
+        "its scale": image_scale(x0, scale.gamma),
+        "estimated scale": known,
+        "read back from it": samplers.scale_image(known, scale.gamma),
+        "image estimated": samplers.scale_image(own, direct.gamma),
+    }
 
 
 def regression(known: Tensor, gamma: float, steps: int, i: int, reading: str = "marginal") -> tuple[Tensor, Tensor]:
