@@ -8,7 +8,8 @@ weights stands, so that a run that was stopped goes on, and two data sets may be
 samplers of Tables 1 and 2 run on the data set's own network, once for all T. The result holds no image.
 
 With ``--folder`` the networks are taken from there, where laws go as well; with ``--out`` the result goes elsewhere;
-with ``--rivals`` the samplers of Tables 1 and 2 alone are measured, for which none of the networks need be there.
+with ``--only rivals`` the samplers of Tables 1 and 2 alone are measured, for which no network of PixelAware need be
+there, and with ``--only networks`` all else.
 
     python tools/measure_pixel.py --memory 50 100 200
 
@@ -245,7 +246,7 @@ def main(given: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER, metavar="DIR", help="of the networks")
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="of the result")
-    parser.add_argument("--rivals", action="store_true", help="the samplers of Tables 1 and 2 alone")
+    parser.add_argument("--only", choices=("networks", "rivals"), help="these alone")
     parser.add_argument("--memory", type=int, nargs="*", metavar="T")
     parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
@@ -264,9 +265,10 @@ def main(given: list[str]) -> int:
     torch.set_grad_enabled(False)
     every = ("mnist", "fashion", "cifar10")
     for name in chosen.data or [n for n in every if len(pixel_aware.there(n, chosen.suffix, chosen.folder)) == 5]:
-        if not chosen.rivals:
+        if chosen.only != "rivals":
             measure(name, chosen.suffix, table, chosen.count, chosen.seeds, chosen.folder)
-        rival_rows(name, table, chosen.count, chosen.seeds)
+        if chosen.only != "networks":
+            rival_rows(name, table, chosen.count, chosen.seeds)
     return 0
 
 
