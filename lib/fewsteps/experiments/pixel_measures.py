@@ -70,9 +70,9 @@ def scale_scores(
     Returns
     -------
     list of dict
-        ``who``, ``i``, ``ssim_scale``, ``ssim_alpha_bar``, ``scale_rmse``, ``image_rmse``: the last of the image that
-        is read back, -log(x_delta) / gamma. And ``less``, by how much the scale's SSIM is below the first estimator's,
-        image by image, with half of its 95 % interval over the images.
+        ``who``, ``i``, ``ssim_scale``, ``ssim_alpha_bar``, ``scale_rmse``, and ``ssim_image`` and ``image_rmse`` of
+        the image that is read back, -log(x_delta) / gamma. And ``less``, by how much the scale's SSIM is below the
+        first estimator's, image by image, with half of its 95 % interval over the images.
 
     Notes
     -----
@@ -90,7 +90,7 @@ def scale_scores(
         alike = {who: similarities(scale, truth) for who, scale in said.items()}
         first = alike[next(iter(estimators))]
         for who, scale in said.items():
-            less = first - alike[who]
+            less, back = first - alike[who], samplers.scale_image(scale, gamma)
             rows.append(
                 {
                     "who": who,
@@ -98,8 +98,9 @@ def scale_scores(
                     "ssim_scale": float(alike[who].mean()),
                     "less": [float(less.mean()), 1.96 * float(less.std()) / len(less) ** 0.5],
                     "ssim_alpha_bar": float(similarities(scale ** (i / steps), truth ** (i / steps)).mean()),
+                    "ssim_image": float(similarities(back, x0).mean()),
                     "scale_rmse": _rms(scale - truth),
-                    "image_rmse": _rms(samplers.scale_image(scale, gamma) - x0),
+                    "image_rmse": _rms(back - x0),
                 }
             )
     return rows

@@ -112,10 +112,18 @@ def scales(found: Measured) -> tuple[list[str], list[list[str]]]:
     -----
     Source: PX-5, Fig. 3 and Appendix E; PX-10, Appendix F.
     """
-    columns = ["estimates", "step i", "SSIM of the scale", "SSIM of alpha-bar", "error of the image read back"]
+    columns = [
+        "estimates",
+        "step i",
+        "SSIM of the scale",
+        "of alpha-bar",
+        "of the image read back",
+        "error of that image",
+    ]
+    measures = ("ssim_scale", "ssim_alpha_bar", "ssim_image", "image_rmse")
     rows = found.of("scale")
     lines = [
-        [ESTIMATES[who], str(row["i"]), *(f"{row[k]:.3f}" for k in ("ssim_scale", "ssim_alpha_bar", "image_rmse"))]
+        [ESTIMATES[who], str(row["i"]), *(f"{row[measure]:.3f}" for measure in measures)]
         for who in ESTIMATES
         for row in rows
         if row["who"] == who
