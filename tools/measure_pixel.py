@@ -9,7 +9,8 @@ samplers of Tables 1 and 2 run on the data set's own network, once for all T. Th
 
 With ``--folder`` the networks are taken from there, where laws go as well; with ``--out`` the result goes elsewhere;
 with ``--only rivals`` the samplers of Tables 1 and 2 alone are measured, for which no network of PixelAware need be
-there, and with ``--only networks`` all else.
+there, and with ``--only networks`` all else. Two processes at once need a result each; ``--join FILE`` adds the rows of
+FILE to the result.
 
     python tools/measure_pixel.py --memory 50 100 200
 
@@ -24,7 +25,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from fewsteps.experiments.sampling import Plan, sample
 RESULT = results.FOLDER / "pixel_aware.json"
 SCORED = 256  # test images of the scores
 TRAJECTORIES = 512  # test images of the noise errors
+TIMED = 128  # images of a time
 SIZES = (0.0, 0.001, 0.01, 0.1)
 RIVALS = {
     "DDPM, 1000": ("ddpm_large", 1000, "uniform"),
@@ -96,9 +99,9 @@ def measure(
     known, unseen = measures.pixels_of(source["name"], source["size"])
     sums = {end: checkpoints.card(name, folder)["weights"]["sha256"][:16] for end, name in there.items()}
     about: dict[str, Any] = {"data": data_name, "suffix": suffix, "T": parallel.steps, "gamma": parallel.gamma}
-    stale = [r for r in table.rows if {**r, **about} == r and r.get("weights") not in (None, sums)]
-    table.rows = [row for row in table.rows if row not in stale]
+    own = {"data": data_name, "suffix": suffix}
     about["weights"] = sums
+    table.rows = [row for row in table.rows if {**row, **own} != row or {**row, **about} == row]
 
     for name in there.values():
         if not table.has(kind="network", checkpoint=name, **about):
@@ -123,6 +126,10 @@ def measure(
         table.add(*({"kind": "algorithm", **about, **row} for row in rows))
 
     forms(parallel, single, table, about, count, seeds, folder)
+    if not table.has(kind="time", **about):
+        laws = laws_of(parallel.estimator, known, folder)
+        taken = measures.times(ways_to_time(data_name, measures.calibrate(parallel, known), single, laws), TIMED)
+        table.add({"kind": "time", **about, "images": TIMED, "threads": torch.get_num_threads(), "seconds": taken})
 
 
 def forms(
@@ -153,6 +160,21 @@ def forms(
         reverse = single if form.single else parallel
         found = of_form(form, reverse, key["start"], laws, count, key["seed"], source)
         table.add({**key, **about, **found})
+
+
+def ways_to_time(
+    data_name: str, parallel: pixel_aware.Reverse, single: pixel_aware.Reverse, laws: dict[str, starts.Law]
+) -> dict[str, Callable[[], object]]:
+    """One pass of every form, from the law of vectors, and DDPM with as many steps."""
+    steps = parallel.steps
+    labels = gates.usual_labels(checkpoints.card(data_name))
+    ddpm = Plan(data_name, "ddpm_large", steps, "uniform", labels=labels, count=TIMED)
+    ways: dict[str, Callable[[], object]] = {f"DDPM, {steps}": partial(sample, ddpm)}
+    for name, form in pixel_aware.FORMS.items():
+        if form.predictions <= 1:
+            reverse = single if form.single else parallel
+            ways[name] = partial(pixel_aware.sampled, form, reverse, "latent", laws, TIMED, 0)
+    return ways
 
 
 def laws_of(estimator: pixel_aware.Estimator, known: torch.Tensor, folder: Path) -> dict[str, starts.Law]:
@@ -246,6 +268,7 @@ def main(given: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER, metavar="DIR", help="of the networks")
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="of the result")
+    parser.add_argument("--join", type=Path, metavar="FILE", help="a result of another process, to take the rows of")
     parser.add_argument("--only", choices=("networks", "rivals"), help="these alone")
     parser.add_argument("--memory", type=int, nargs="*", metavar="T")
     parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
@@ -254,6 +277,9 @@ def main(given: list[str]) -> int:
         memory(*chosen.one)
         return 0
     table = Table(chosen.out)
+    if chosen.join:
+        table.add(*(row for row in Table(chosen.join).rows if row not in table.rows))
+        return 0
     if chosen.memory is not None:
         table.clear(kind="memory")
         for steps in chosen.memory or (50, 100, 200):
@@ -263,8 +289,12 @@ def main(given: list[str]) -> int:
                 table.add({"kind": "memory", "batch": 64, **json.loads(said)})
         return 0
     torch.set_grad_enabled(False)
-    every = ("mnist", "fashion", "cifar10")
-    for name in chosen.data or [n for n in every if len(pixel_aware.there(n, chosen.suffix, chosen.folder)) == 5]:
+    every = [
+        name
+        for name in ("mnist", "fashion", "cifar10")
+        if chosen.only == "rivals" or len(pixel_aware.there(name, chosen.suffix, chosen.folder)) == 5
+    ]
+    for name in chosen.data or every:
         if chosen.only != "rivals":
             measure(name, chosen.suffix, table, chosen.count, chosen.seeds, chosen.folder)
         if chosen.only != "networks":

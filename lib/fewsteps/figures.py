@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -160,23 +160,32 @@ def table(
 
 
 def measured(
-    columns: Sequence[str], rows: Sequence[Sequence[str | float]], *, data: str, before: str, after: str = ""
+    found: Any,
+    pair: Callable[[Any], tuple[Sequence[str], Sequence[Sequence[str | float]]]],
+    before: str,
+    verdict: Callable[[Any], str] | None = None,
 ) -> Markdown:
-    """A :func:`table` of what was measured, or in its place that nothing was yet.
+    """A :func:`table` of what was measured with its verdict, or in its place that networks are not trained yet.
 
     Parameters
     ----------
-    columns, rows, before, after
-        As for :func:`table`.
-    data : str
-        Name of the data set.
+    found
+        What was measured of a data set, whose name is its ``data``.
+    pair : callable
+        Columns and lines of it; no lines where there is nothing.
+    before : str
+        What the table is called.
+    verdict : callable, optional
+        A sentence from the same, below the table.
     """
     from IPython.display import Markdown
 
-    if rows:
-        return table(columns, rows, before=before, after=after)
+    columns, lines = pair(found)
+    if lines:
+        return table(columns, lines, before=before, after=verdict(found) if verdict else "")
     return Markdown(
-        f"{before} *{data}: not yet trained here.* The commands at the end of this page train and measure the networks."
+        f"{before} *{found.data}: not yet trained here.* The commands at the end of this page train and measure the "
+        "networks."
     )
 
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from fewsteps import figures
 from fewsteps.errors import DataError
 from fewsteps.experiments import boards
 from fewsteps.experiments import semantic_tables as tables
@@ -66,9 +67,9 @@ def test_rows_come_in_the_order_of_table_1_and_of_one_data_set(tmp_path):
 
 def test_a_table_is_shown_with_its_verdict_or_says_that_there_is_none(tmp_path):
     found = table(tmp_path)
-    there = tables.shown(found, tables.table_1, "**T**", tables.verdict_table_1).data
+    there = figures.measured(found, tables.table_1, "**T**", tables.verdict_table_1).data
     assert there.startswith("**T**") and "| Baseline | noise |" in there and "**holds**" in there
-    empty = tables.shown(tables.Measured("mnist", {}), tables.table_1, "**T**", tables.verdict_table_1).data
+    empty = figures.measured(tables.Measured("mnist", {}), tables.table_1, "**T**", tables.verdict_table_1).data
     assert empty.startswith("**T** *mnist: not yet trained here.*")
 
 

@@ -393,13 +393,16 @@ FORMS: dict[str, Form] = {
     "posterior, no noise": Form("Algorithm 1 with Eq. 4's factor, without fresh noise", factor="posterior"),
     "ddim": Form("one noise for all steps, DDIM's factor", factor="ddim"),
     "combined": Form("all noises and the scale, weighted by their errors"),
-    **{f"combined x{n}": Form(f"the same, {n} predictions with new noise between them", predictions=n) for n in (2, 4)},
+    **{
+        f"combined x{n}": Form(f"all noises and the scale, {n} predictions, new noise between them", predictions=n)
+        for n in (2, 4)
+    },
     "combined x4, common": Form(
-        "the same, 4 predictions, new noise by one schedule for all pixels", predictions=4, common=True
+        "all noises and the scale, 4 predictions, new noise by one schedule for all pixels", predictions=4, common=True
     ),
     "single": Form("one head that says the image", single=True),
     **{
-        f"single x{n}": Form(f"one head, {n} predictions with new noise between them", single=True, predictions=n)
+        f"single x{n}": Form(f"one head, {n} predictions, new noise between them", single=True, predictions=n)
         for n in (2, 4, 10, 25)
     },
     "single x10, kept": Form("one head, 10 predictions, the noise kept", single=True, predictions=10, eta=0.0),
@@ -511,7 +514,12 @@ def there(data: str, suffix: str = "", folder: Path = checkpoints.FOLDER) -> dic
 def described(model: Trained) -> dict[str, Any]:
     """What a result records of a network."""
     card = model.card
-    return {"checkpoint": card["name"], "sha256": card["weights"]["sha256"], "parameters": card["parameters"]}
+    return {
+        "checkpoint": card["name"],
+        "sha256": card["weights"]["sha256"],
+        "parameters": card["parameters"],
+        "steps": card["training"]["steps"],
+    }
 
 
 def measured(**wanted: Any) -> list[dict[str, Any]]:

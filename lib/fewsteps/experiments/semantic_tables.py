@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fewsteps import figures, results
+from fewsteps import results
 from fewsteps.errors import DataError
 from fewsteps.experiments import boards
 from fewsteps.experiments.adversarial import POSTERIOR
 from fewsteps.experiments.gates import PRIOR_CALLS
 from fewsteps.training.recipes import TABLE_1
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 FULL, BASE = "progddgan", "ddgan2"
 CALLED = {"z_T": "z_T", "z": "z", "x_T": "x_T", POSTERIOR: "noise of the posterior"}
@@ -100,28 +97,6 @@ def read(data: str, path: Path = results.FOLDER / "semantics.json") -> Measured:
         raise DataError(f"data/results/{path.name} is damaged: restore it with git checkout.") from error
     order = [*TABLE_1, *sorted(set(rows) - set(TABLE_1))]
     return Measured(data, {end: rows[end] for end in order if end in rows}, beside, calls[0] if calls else None)
-
-
-def shown(
-    found: Measured,
-    pair: Callable[[Measured], tuple[list[str], list[list[str]]]],
-    before: str,
-    verdict: Callable[[Measured], str] | None = None,
-) -> Markdown:
-    """One of the tables below with its verdict, or that its networks are not trained yet.
-
-    Parameters
-    ----------
-    found : Measured
-    pair : callable
-        Columns and lines of what was measured.
-    before : str
-        What the table is called.
-    verdict : callable, optional
-    """
-    columns, lines = pair(found)
-    after = verdict(found) if verdict and lines else ""
-    return figures.measured(columns, lines, data=found.data, before=before, after=after)
 
 
 def quality(row: Mapping[str, Any]) -> Mapping[str, Any]:
