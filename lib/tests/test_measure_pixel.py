@@ -44,6 +44,7 @@ def tool(monkeypatch):
     monkeypatch.setattr(found, "RIVALS", {name: found.RIVALS[name] for name in ("DDIM, 10", "DPM-Solver++, 10")})
     monkeypatch.setattr(found, "SCORED", 16)
     monkeypatch.setattr(found, "TRAJECTORIES", 32)
+    monkeypatch.setattr(found, "TIMED", 4)
     return found
 
 
@@ -111,7 +112,13 @@ def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, mo
     first = run(tool, stand_ins)
     card, weights = checkpoints.load("digits-direct", stand_ins)
     checkpoints.save(stand_ins, card, {name: 2 * value for name, value in weights.items()})
-    monkeypatch.setattr(tool, "sample", lambda plan: pytest.fail(f"{plan} was sampled again"))
+    sampled = tool.sample
+
+    def timed(plan):
+        assert plan.sampler == "ddpm_large" and plan.count == tool.TIMED, f"{plan} was sampled again"
+        return sampled(plan)
+
+    monkeypatch.setattr(tool, "sample", timed)
     again = run(tool, stand_ins)
     assert keys(again) == keys(first)
 
