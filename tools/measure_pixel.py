@@ -116,7 +116,7 @@ def measure(
     for i in (parallel.steps, parallel.steps // 2):
         if not table.has(kind="noise", i=i, **about):
             found = measures.noise_errors(parallel, single, known, unseen[:TRAJECTORIES], i)
-            ratios = {who: measures.noise_ratio(found, who) for who in ("network", "single")}
+            ratios = {who: measures.noise_ratio(found, who) for who in ("network", "last", "single")}
             if i == parallel.steps:
                 for end, who in (("parallel", "network"), ("single", "single")):
                     checkpoints.record(there[end], folder, {"pixel": {"noise_ratio": ratios[who]}})

@@ -746,8 +746,11 @@ class TestTogether:
         for j in (0, T - 1):
             wanted = float((noises[j] - path.marginals[j]).square().mean())
             assert found["network"][j] == pytest.approx(wanted, rel=1e-4)
+        assert found["last"][T - 1] == pytest.approx(found["network"][T - 1])  # of its own step, the noise as it is
         # Nobody is below the one who knows the image, beyond the chance of a few images.
-        assert all(found["oracle"][j] < found[who][j] + 0.03 for who in ("network", "regression") for j in range(T))
+        assert all(
+            found["oracle"][j] < found[who][j] + 0.03 for who in ("network", "last", "regression") for j in range(T)
+        )
         assert found["regression"][T - 1] < 1  # nothing is below what saying zero leaves
 
     def test_similarity_is_skimages(self):

@@ -203,7 +203,8 @@ def noise_errors(
     Returns
     -------
     dict of str to list of float
-        "network", "regression", "single" and "oracle": the one who knows the image, whose error nobody is below.
+        "network"; "last", its noise of step i alone, of which all others are the share that its scale says;
+        "regression", "single" and "oracle": the one who knows the image, whose error nobody is below.
 
     Notes
     -----
@@ -218,7 +219,11 @@ def noise_errors(
         x0 = part.clamp(PIXEL_MIN, 1)
         path = samplers.forward_path(x0, gamma, steps, noise)
         x, wanted = path.states[i], path.marginals[:i]
-        said = {"network": parallel.noises(x, i)[1], "oracle": samplers.noises_of(x, x0, gamma, i, steps)}
+        scale, own = parallel.noises(x, i)
+        rate = -gamma * samplers.scale_image(scale, gamma) / steps
+        shares = [noise_share(rate, i, j, "marginal") for j in range(1, i + 1)]
+        said = {"network": own, "last": torch.stack(shares) * own[-1]}
+        said["oracle"] = samplers.noises_of(x, x0, gamma, i, steps)
         said["regression"] = slopes[:, None] * (x - mean)
         if single is not None:
             said["single"] = single.noises(x, i)[1]

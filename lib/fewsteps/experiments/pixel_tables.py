@@ -19,6 +19,7 @@ ESTIMATES = {
 }
 WHO = {
     "network": "parallel network",
+    "last": "its last noise, shared out",
     "regression": "linear regression",
     "single": "single head",
     "oracle": "who knows the image",
@@ -155,11 +156,17 @@ def noise_table(found: Measured) -> tuple[list[str], list[list[str]]]:
     -----
     Source: PX-6.
     """
-    columns = ["seen from", "parallel network", "single head", "steps at which the single head does as well"]
+    columns = [
+        "seen from",
+        "parallel network",
+        "its last noise, shared out",
+        "single head",
+        "steps at which the single head does as well",
+    ]
     lines = []
     for row, title in noises(found):
         well, of = _as_well(row)
-        ratios = (f"{row['ratios'][who]:.2f}" for who in ("network", "single"))
+        ratios = (f"{row['ratios'][who]:.2f}" for who in ("network", "last", "single"))
         lines.append([title.removeprefix("seen from "), *ratios, f"{well} of {of} that tell"])
     return columns, lines
 
