@@ -152,7 +152,7 @@ def test_whether_sub_networks_are_worth_it(single, count, words):
     assert f"as well at {count} of 3 steps seen from step 4, after 4,500 (sub-networks) and 4,600 (one head)" in said
     assert f"**{words}**" in said
     columns, lines = tables.noise_table(found)
-    assert lines == [["step 4 of 4", "0.50", "0.55", "0.60", f"{count} of 3 that tell"]] and len(columns) == 4
+    assert lines == [["step 4 of 4", "0.50", "0.55", "0.60", f"{count} of 3 that tell"]] and len(columns) == 5
 
 
 def test_forms_stand_beside_each_other_by_start():
