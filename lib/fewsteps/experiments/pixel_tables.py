@@ -25,6 +25,7 @@ WHO = {
     "oracle": "who knows the image",
 }
 """Of :func:`fewsteps.experiments.pixel_measures.noise_errors`."""
+OTHERS = ("last", "single")
 STARTS = {"normal": "law N(0, I)", "pixels": "law of pixels", "latent": "law of vectors"}
 """Of :data:`fewsteps.experiments.starts.STARTS`, what a table calls them."""
 PRINTED = ("printed", "printed, no noise", "posterior", "posterior, no noise")
@@ -152,52 +153,52 @@ def noises(found: Measured) -> list[tuple[Mapping[str, Any], str]]:
 def noise_table(found: Measured) -> tuple[list[str], list[list[str]]]:
     """Error above that of one who knows the image, in units of the linear regression's: 0 is perfect.
 
+    And at how many steps others do as well as the parallel network, of those that tell anything.
+
     Notes
     -----
     Source: PX-6.
     """
-    columns = [
-        "seen from",
-        "parallel network",
-        "its last noise, shared out",
-        "single head",
-        "steps at which the single head does as well",
-    ]
+    columns = ["seen from", "who", "error above the least", "as well as the parallel network at"]
     lines = []
     for row, title in noises(found):
-        well, of = _as_well(row)
-        ratios = (f"{row['ratios'][who]:.2f}" for who in ("network", "last", "single"))
-        lines.append([title.removeprefix("seen from "), *ratios, f"{well} of {of} that tell"])
+        for who in ("network", *OTHERS):
+            well, of = _as_well(row, who)
+            as_well = f"{well} of {of} steps" if who in OTHERS else ""
+            lines.append([title.removeprefix("seen from "), WHO[who], f"{row['ratios'][who]:.2f}", as_well])
     return columns, lines
 
 
 def verdict_noises(found: Measured) -> str:
-    """Whether sub-networks of their own predict the noises better than one head that says the image.
+    """Whether sub-networks of their own predict the noises better than one head does.
 
     Notes
     -----
     Source: PX-6, section 3.3.
     """
-    counts = [(row["i"], *_as_well(row)) for row, _ in noises(found)]
-    well, of = sum(count[1] for count in counts), sum(count[2] for count in counts)
-    verdict = "holds" if not well else "holds in part" if well < of else "does not hold"
-    said = " and ".join(f"{well} of {of} steps seen from step {i}" for i, well, of in counts)
+    rows = [row for row, _ in noises(found)]
+    counts = {who: [_as_well(row, who) for row in rows] for who in OTHERS}
+    every = {who: all(well == of for well, of in found) for who, found in counts.items()}
+    never = all(not well for found in counts.values() for well, _ in found)
+    verdict = "holds" if never else "does not hold" if every["single"] else "holds in part"
+    total = {who: (sum(well for well, _ in found), sum(of for _, of in found)) for who, found in counts.items()}
     trained = {row["checkpoint"].split("-")[1]: row["steps"] for row in found.of("network")}
-    after = (f"{trained[end]:,} ({called})" for end, called in (("parallel", "sub-networks"), ("single", "one head")))
     return (
-        f"One head does as well at {said}, after {' and '.join(after)} steps of training: that sub-networks of their "
-        f"own are what it takes **{verdict}** on {found.data}."
+        f"One head that says the image does as well at {total['single'][0]} of {total['single'][1]} steps, and the "
+        f"last sub-network alone, shared out to all steps, at {total['last'][0]} ({trained['parallel']:,} steps of "
+        f"training against {trained['single']:,} of the one head): that it takes a sub-network for every step "
+        f"**{verdict}** on {found.data}."
     )
 
 
-def _as_well(row: Mapping[str, Any]) -> tuple[int, int]:
-    """At how many steps the single head does as well as the parallel network, and how many tell anything."""
+def _as_well(row: Mapping[str, Any], who: str) -> tuple[int, int]:
+    """At how many steps somebody does as well as the parallel network, and how many tell anything."""
     least = row["errors"]["oracle"]
-    many, one, line = (
-        [error - floor for error, floor in zip(row["errors"][who], least, strict=True)]
-        for who in ("network", "single", "regression")
+    own, many, line = (
+        [error - floor for error, floor in zip(row["errors"][one], least, strict=True)]
+        for one in (who, "network", "regression")
     )
-    told = [(a, b) for a, b, c in zip(one, many, line, strict=True) if c >= TOLD]
+    told = [(a, b) for a, b, c in zip(own, many, line, strict=True) if c >= TOLD]
     return sum(a <= AS_WELL * b for a, b in told), len(told)
 
 
@@ -374,14 +375,13 @@ def memory() -> tuple[list[str], list[list[str]]]:
     -----
     Source: PX-6.
     """
-    columns = ["T", "sub-networks in a step", "parameters", "largest memory", "seconds"]
+    columns = ["T", "sub-networks in a step", "parameters", "largest memory"]
     lines = [
         [
             str(row["T"]),
             str(row["sampled"] or row["T"]),
             f"{row['parameters'] / 1e6:.1f} M",
             f"{row['mib']:,} MiB",
-            f"{row['seconds']:.2g}",
         ]
         for row in pixel_aware.measured(kind="memory")
     ]
