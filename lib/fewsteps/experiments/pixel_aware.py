@@ -456,7 +456,7 @@ def sampled(
 SHOWN = {
     "the scale alone": "scale",
     "Algorithm 1": "printed",
-    "the same, no fresh noise": "printed, no noise",
+    "Eq. 4's factor, no fresh noise": "posterior, no noise",
     "one noise, DDIM's factor": "ddim",
     "one head": "single",
     "one head, asked 10 times": "single x10, common",
