@@ -234,3 +234,17 @@ def test_neighbours_and_memory_are_one_line_each(monkeypatch):
     columns, lines = tables.memory()
     assert [line[:2] for line in lines] == [["200", "50"], ["200", "200"]]
     assert lines[0][2:] == ["4.0 M", "2,100 MiB"] and len(columns) == 4
+
+
+def test_the_verdicts_of_the_claims_are_those_of_the_numbers_that_are_shipped():
+    """What data/claims.yaml says of MNIST in words, from data/results/pixel_aware.json."""
+    found = tables.read("mnist")
+    scale, path = tables.verdict_scale(found), tables.verdict_algorithm(found)
+    assert "easier to estimate **holds**" in scale and "only coarse structure **does not hold**" in scale
+    assert "a sub-network for every step **holds in part**" in tables.verdict_noises(found)
+    assert "generates images **does not hold**" in path and "not apart from the scale alone" in path
+    said = tables.verdict_pass(found)
+    assert "not as good as DDIM" in said and "no better than the scale alone" in said and "**does not hold**" in said
+    assert all(
+        row["nearer"] < 0.2 for row in (r["copies"] for r in found.of("images", form="scale", start="latent", seed=0))
+    )
