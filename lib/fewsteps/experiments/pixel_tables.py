@@ -260,12 +260,12 @@ def verdict_algorithm(found: Measured) -> str:
     farther = boards.apart(judged[printed], judged[alone]) > 0
     words = {-1: "nearer to the data than", 0: "not apart from", 1: "farther than"}
     finite = min(row["finite"] for row in found.of("images") if row["form"] in PRINTED)
+    said = "all their pixels are finite" if finite == 1 else f"{1 - finite:.2g} of their pixels are not finite"
     return (
-        f"Chosen on the first seed and judged on the others, the scale alone, decoded: {_told(judged, alone)}; of "
-        f"Algorithm 1's four forms: {_told(judged, printed)}, floor {judged[alone].floor:.2g}; at least {finite:.1%} "
-        f"of their pixels are finite. That the path generates images **{'does not hold' if farther else 'holds'}** on "
-        f"{found.data}. Among the forms that do not amplify: {_told(judged, other)}, "
-        f"{words[boards.apart(judged[other], judged[alone])]} the scale alone."
+        f"Chosen on the first seed and judged on the others: {_told(judged, alone)}; of Algorithm 1's four forms "
+        f"{_told(judged, printed)} (floor {judged[alone].floor:.2g}; {said}). That the path generates images "
+        f"**{'does not hold' if farther else 'holds'}** on {found.data}. Among the forms that do not amplify: "
+        f"{_told(judged, other)}, {words[boards.apart(judged[other], judged[alone])]} the scale alone."
     )
 
 
@@ -283,7 +283,7 @@ def rivals(found: Measured) -> list[boards.Entry]:
 
 
 def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Parameters, calls, distance and time of one pass, the best first, beside the samplers of Tables 1 and 2.
+    """Parameters, calls, distance and time of one pass, every form from its best start, beside Tables 1 and 2.
 
     Notes
     -----
@@ -292,10 +292,11 @@ def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
     columns = ["method", "parameters", "calls", "images", "FD", "floor", "ms per image"]
     size = {row["checkpoint"].split("-")[1]: row["parameters"] for row in found.of("network")}
     lines = []
-    by = sorted(entries(found).items(), key=lambda pair: pair[1].value)
+    by, shown = sorted(entries(found).items(), key=lambda pair: pair[1].value), set()
     for (form, start), entry in by:
-        if form not in ONE_PASS:
+        if form not in ONE_PASS or form in shown:
             continue
+        shown.add(form)
         told = size["scale"] + (0 if form == "scale" else size["single" if FORMS[form].single else "parallel"])
         taken = min(row["seconds"] for row in found.of("images", form=form, start=start))
         lines.append([f"{entry.method}, from {STARTS[start]}", *_line(entry, told, taken)])
