@@ -83,6 +83,7 @@ def test_weights_that_half_precision_would_change_are_kept_as_they_are():
         (["mnist-classifier", "--out", "x.onnx"], ["EDM's preconditioning", "mnist-classifier predicts 'class'"]),
         (["faces-latent-lite", "--out", "x.onnx"], ["works in latents, whose decoder is not exported"]),
         (["mnist"], ["--out"]),
+        (["mnist", NAME, "--out", "x.onnx"], ["--out must be a folder that is there, for several checkpoints"]),
         ([NAME, "--out", "x.onnx", "--folder", "nowhere"], ["no checkpoint is called 'digits'", "fewsteps train"]),
     ],
     ids=lambda value: " ".join(value),
@@ -116,10 +117,11 @@ class TestModelsOfTheBook:
         self.weigh(project, "1" * 64)
         self.asked = []
 
-        def copy(project, name, folder):
-            self.asked.append(name)
-            card = json.loads((project.root / f"data/checkpoints/{name}.json").read_text())
-            (folder / f"{name}-{card['weights']['sha256'][:12]}.onnx").write_text("network")
+        def copy(project, names, folder):
+            for name in names:
+                self.asked.append(name)
+                card = json.loads((project.root / f"data/checkpoints/{name}.json").read_text())
+                (folder / f"{name}-{card['weights']['sha256'][:12]}.onnx").write_text("network")
 
         monkeypatch.setattr("fewsteps.book.models._export", copy)
         return project
@@ -137,6 +139,14 @@ class TestModelsOfTheBook:
         models(project, "smoke")
         models(project, "smoke")
         assert self.asked == ["net-a"] and self.there(project) == ["net-a-111111111111.onnx"]
+
+    def test_files_that_stand_in_a_list_are_exported_too(self, project):
+        """As of a pair of networks, which a laboratory names together."""
+        (project.root / "data/checkpoints/net-b.json").write_text(json.dumps({"weights": {"sha256": "5" * 64}}))
+        files = [f"net-a-{'1' * 12}.onnx", f"net-b-{'5' * 12}.onnx"]
+        (project.executed("smoke") / "00_a.ipynb").write_text(json.dumps({"state": {"files": files}}, indent=1))
+        models(project, "smoke")
+        assert self.asked == ["net-a", "net-b"] and self.there(project) == files
 
     def test_new_weights_take_the_place_of_the_old(self, project):
         models(project, "smoke")

@@ -121,8 +121,7 @@ def test_the_page_makes_what_torch_makes(shipped, pair, law, tmp_path, visit):  
         pytest.skip("no node_modules (make setup brings it): that one pass runs in a page was NOT tested")
     figure = widgets.OnePassLab(pair, law, seed=5)
     models = lab_page.with_runtime(tmp_path)
-    for file in exported(("digits-scale", "digits-parallel"), shipped, tmp_path).values():
-        file.rename(models / file.name)
+    exported(("digits-scale", "digits-parallel"), shipped, models)
     state = {"setting": figure.setting, "seed": figure.seed, "law": list(figure.law)}
     lab_page.write(tmp_path, "one_pass_lab.js", state)
     visited, asked = lab_page.opened(visit, tmp_path)

@@ -16,8 +16,8 @@ from fewsteps.book.project import Project
 from fewsteps.errors import UserError
 from fewsteps.files import digest, digest_tree, exclusive, files_below, fresh_directory, read_json
 
-# How the state of a widget names a network's file.
-_NAMED = re.compile(r'"file": "([\w-]+)-[0-9a-f]{12}\.onnx"')
+# How the state of a widget names a network's file, by itself or in a list.
+_NAMED = re.compile(r'"([\w-]+)-[0-9a-f]{12}\.onnx"')
 # What decides the content of the file, besides the weights.
 _SOURCES = {"export", "trained.py", "networks", "denoisers", "schedules"}
 
@@ -57,9 +57,8 @@ def _bring_up_to_date(project: Project, names: set[str]) -> None:
         return
     part = fresh_directory(folder.with_name(".models.part"))
     try:
-        for name in missing:
-            print(f"exporting the network {name}", flush=True)
-            _export(project, name, part)
+        print(f"exporting the networks {', '.join(missing)}", flush=True)
+        _export(project, missing, part)
         folder.mkdir(parents=True, exist_ok=True)
         for path in part.iterdir():
             path.replace(folder / path.name)
@@ -74,13 +73,15 @@ def _file(project: Project, name: str) -> str:
     return f"{name}-{card.get('weights', {}).get('sha256', '')[:12]}.onnx"
 
 
-def _export(project: Project, name: str, folder: Path) -> None:
-    """In a process of its own: this one stays without torch."""
-    command = [sys.executable, "-m", "fewsteps.cli", "export", name, "--out", folder, "--folder", _checkpoints(project)]
+def _export(project: Project, names: list[str], folder: Path) -> None:
+    """All in a process of their own: this one stays without torch, and the first network takes longest by far."""
+    command = [sys.executable, "-m", "fewsteps.cli", "export", *names, "--out", folder]
+    command += ["--folder", _checkpoints(project)]
     done = subprocess.run([str(part) for part in command], cwd=project.root, capture_output=True, text=True)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no reason was given"]
-        raise UserError(f"The network {name} was not exported for the pages: {said[-1]}")
+        failed = next(name for name in names if not (folder / _file(project, name)).is_file())
+        raise UserError(f"The network {failed} was not exported for the pages: {said[-1]}")
 
 
 def _key(project: Project) -> str:

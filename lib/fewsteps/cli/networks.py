@@ -49,8 +49,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--record", action="store_true", help="write what was measured into the checkpoint's card")
     evaluate.set_defaults(run=run_evaluate, kept="nothing was written")
 
-    export = commands.add_parser("export", help="a checkpoint as an ONNX file, for a browser")
-    export.add_argument("checkpoint", metavar="CHECKPOINT", help="a name; an unknown one lists those there are")
+    export = commands.add_parser("export", help="checkpoints as ONNX files, for a browser")
+    export.add_argument("checkpoint", nargs="+", metavar="CHECKPOINT", help="a name; an unknown one lists all")
     export.add_argument("--folder", type=Path, metavar="DIR", help="of the checkpoint (default: data/checkpoints)")
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="or a folder, where the file is named")
     export.add_argument("--part", default="sampler", help="sampler, or encoder of a progressive GAN (default: sampler)")
@@ -168,8 +168,11 @@ def run_export(chosen: argparse.Namespace) -> int:
     """Export."""
     from fewsteps import export
 
-    path = export.write(chosen.checkpoint, chosen.out, _folder(chosen), chosen.part)
-    print(f"{chosen.checkpoint} is in {path}, {path.stat().st_size / 1e6:.1f} MB")
+    if len(chosen.checkpoint) > 1 and not chosen.out.is_dir():
+        raise ParameterError(f"--out must be a folder that is there, for several checkpoints, not {str(chosen.out)!r}.")
+    for name in chosen.checkpoint:
+        path = export.write(name, chosen.out, _folder(chosen), chosen.part)
+        print(f"{name} is in {path}, {path.stat().st_size / 1e6:.1f} MB", flush=True)
     return 0
 
 
