@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
         (whole / path.name).write_bytes(path.read_bytes())
     expected = run(tool, whole)
     assert {row["kind"] for row in expected} == {"network", "scale", "noise", "algorithm", "images", "time", "rival"}
-    assert len(set(keys(expected))) == len(expected) == 5 + 4 * len({1, 2, 3, 4, T}) + 2 + 72 + 4 * 3 + 1 + 2
+    assert len(set(keys(expected))) == len(expected) == 5 + 4 * len({1, 2, 3, 4, T}) + 2 + 96 + 4 * 3 + 1 + 2
     assert all(checkpoints.card(f"digits-{end}", whole)["pixel"] for end in ("scale", "direct", "parallel", "single"))
 
     write, asked = tool.results.write_atomic, []

@@ -793,6 +793,13 @@ class TestTogether:
         own = [row for row in rows if row["reading"] == "increment" and not row["fresh"]]
         exact = {(row["factor"], row["size"]): row["rmse"] for row in own}
         assert exact["printed", 0.0] < 1e-9 < exact["posterior", 0.0]
+        # What Eq. 15 trains are means. With them the corrected factor arrives, without fresh noise, and no other does.
+        means = {
+            row["factor"]: row["rmse"]
+            for row in rows
+            if (row["reading"], row["fresh"], row["size"]) == ("mean", False, 0.0)
+        }
+        assert means["posterior"] < 1e-9 and min(means["printed"], means["ddim"]) > 0.01
         grown = samplers.amplification(image_scale(x0, 4.0), 40, "printed").square().sum(0).mean().sqrt()
         assert exact["printed", 0.1] == pytest.approx(0.1 * float(grown), rel=0.1)
 

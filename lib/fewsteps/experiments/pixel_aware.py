@@ -363,6 +363,8 @@ class Form:
             return samplers.scale_image(reverse.estimator.scale(x, reverse.steps), reverse.gamma)
         if self.factor:
             scale, noises = reverse.noises(x)
+            if self.factor == "ddim":  # which undoes one noise of all steps: the last, of which most can be known
+                noises = noises[-1:].expand_as(noises)
             return samplers.reverse_path(x, scale, noises, factor=self.factor, noise=noise if self.fresh else None)[0]
         made: Tensor | None = None  # brightness of the schedule that the state has, where all pixels share it
 

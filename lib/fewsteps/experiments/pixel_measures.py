@@ -326,7 +326,8 @@ def algorithm_errors(x0: Tensor, gamma: float, steps: int, sizes: Sequence[float
     Returns
     -------
     list of dict
-        ``reading``, ``factor``, ``fresh``, ``size``, ``rmse`` of the image, ``finite``, the share of its pixels that
+        ``reading`` (with "mean", the means of the noises of all states that x_T and the image leave, which is what
+        Eq. 15 trains), ``factor``, ``fresh``, ``size``, ``rmse`` of the image, ``finite``, the share of its pixels that
         are, and ``amplification``, exp(gamma x0 / 2) at its largest.
 
     Notes
@@ -337,8 +338,11 @@ def algorithm_errors(x0: Tensor, gamma: float, steps: int, sizes: Sequence[float
     noise = samplers.white_noise(0, dtype=torch.float64)
     path, scale = samplers.forward_path(x0, gamma, steps, noise), image_scale(x0, gamma)
     rows = []
-    for reading in ("increment", "marginal", "last"):
-        targets = path.targets(reading)
+    for reading in ("increment", "marginal", "mean", "last"):
+        if reading == "mean":
+            targets = samplers.noises_of(path.states[-1], x0, gamma, steps, steps)
+        else:
+            targets = path.targets(reading)
         errors = samplers.white_noise(1, dtype=torch.float64)(tuple(targets.shape))
         for factor in ("printed", "posterior", "ddim"):
             for fresh in (False, True):

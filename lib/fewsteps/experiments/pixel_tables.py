@@ -224,22 +224,20 @@ def entries(found: Measured, seeds: Iterable[int] | None = None) -> dict[tuple[s
 
 
 def forms(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """The distance of every way to an image from each of the starts, with its calls, time and finite pixels.
+    """The distance of every way to an image from each of the starts, with its calls and finite pixels.
 
     Notes
     -----
     Source: PX-8, Algorithm 1.
     """
-    columns = ["way", "calls", *(f"FD from {called}" for called in STARTS.values()), "ms per image", "finite pixels"]
+    columns = ["way", "calls", *(f"FD from {called}" for called in STARTS.values()), "finite pixels"]
     by = entries(found)
     lines = []
     for form in dict.fromkeys(form for form, _ in by):
         rows = found.of("images", form=form)
         distances = (_span(by[form, start]) if (form, start) in by else "–" for start in STARTS)
-        # The least over seeds and starts: what else ran beside it only made it slower.
-        taken = min(row["seconds"] for row in rows)
         finite = min(row["finite"] for row in rows)
-        lines.append([FORMS[form].label, str(FORMS[form].nfe), *distances, _ms(taken), f"{finite:.1%}"])
+        lines.append([FORMS[form].label, str(FORMS[form].nfe), *distances, f"{finite:.1%}"])
     return columns, lines
 
 
@@ -285,6 +283,8 @@ def rivals(found: Measured) -> list[boards.Entry]:
 def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
     """Parameters, calls, distance and time of one pass, every form from its best start, beside Tables 1 and 2.
 
+    Times are of the law of vectors for the forms, in turn in one process; of the others, of the images that are counted.
+
     Notes
     -----
     Source: PX-9, Tables 1 and 2.
@@ -292,13 +292,14 @@ def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
     columns = ["method", "parameters", "calls", "images", "FD", "floor", "ms per image"]
     size = {row["checkpoint"].split("-")[1]: row["parameters"] for row in found.of("network")}
     lines = []
+    seconds = next((row["seconds"] for row in found.of("time")), {})
     by, shown = sorted(entries(found).items(), key=lambda pair: pair[1].value), set()
     for (form, start), entry in by:
         if form not in ONE_PASS or form in shown:
             continue
         shown.add(form)
         told = size["scale"] + (0 if form == "scale" else size["single" if FORMS[form].single else "parallel"])
-        taken = min(row["seconds"] for row in found.of("images", form=form, start=start))
+        taken = seconds.get(form, math.nan)
         lines.append([f"{entry.method}, from {STARTS[start]}", *_line(entry, told, taken)])
     for entry in rivals(found) if lines else ():
         rows = found.of("rival", label=entry.method)
@@ -428,6 +429,8 @@ def _span(entry: boards.Entry) -> str:
 
 
 def _ms(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "–"
     return f"{1e3 * seconds:,.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.2g}"
 
 
