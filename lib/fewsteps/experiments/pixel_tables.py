@@ -283,7 +283,7 @@ def rivals(found: Measured) -> list[boards.Entry]:
 def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
     """Parameters, calls, distance and time of one pass, every form from its best start, beside Tables 1 and 2.
 
-    Times are of the law of vectors for the forms, in turn in one process; of the others, of the images that are counted.
+    Times of the forms are of the law of vectors, in turn in one process; of the others, of the images that are counted.
 
     Notes
     -----
