@@ -233,7 +233,7 @@ def forms(found: Measured) -> tuple[list[str], list[list[str]]]:
     columns = ["way", "calls", *(f"FD from {called}" for called in STARTS.values()), "finite pixels"]
     by = entries(found)
     lines = []
-    for form in dict.fromkeys(form for form, _ in by):
+    for form in (form for form in FORMS if any(key[0] == form for key in by)):
         rows = found.of("images", form=form)
         distances = (_span(by[form, start]) if (form, start) in by else "–" for start in STARTS)
         finite = min(row["finite"] for row in rows)
