@@ -133,3 +133,16 @@ def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, mo
 def test_networks_that_are_not_there_are_named(tool, tmp_path):
     with pytest.raises(tool.DataError, match=r"digits-scale, digits-scale-log, .* are not among the checkpoints"):
         run(tool, tmp_path)
+
+
+def test_two_results_become_one(tool, tmp_path):
+    """What two processes measured beside each other: rows of both, none twice."""
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    tool.results.write(one, "a test", [{"kind": "scale", "i": 1}, {"kind": "rival", "label": "DDIM, 10"}])
+    tool.results.write(
+        other, "a test", [{"kind": "rival", "label": "DDIM, 10"}, {"kind": "rival", "label": "DDIM, 100"}]
+    )
+    for _ in range(2):
+        assert tool.main(["--out", str(one), "--join", str(other)]) == 0
+        rows = json.loads(one.read_text())["rows"]
+        assert [row.get("label", row["kind"]) for row in rows] == ["scale", "DDIM, 10", "DDIM, 100"]
