@@ -786,6 +786,26 @@ class TestTogether:
         back = samplers.scale_image(rows["estimated scale"], gamma)
         torch.testing.assert_close(rows["read back from it"], back)
 
+    def test_one_noise_for_all_steps_is_the_last_one(self, shipped):
+        """PX-8: with DDIM's factor the path goes straight to the image that the last noise says by Eq. 9."""
+        reverse = pixel_aware.load("digits-parallel", shipped)
+        x = normal(4, 1, 8, 8, dtype=torch.float32)
+        scale, noises = reverse.noises(x)
+        wanted = (x - (1 - scale).sqrt() * noises[-1]) / scale.sqrt()  # of the last step, alpha-bar is the scale
+        made = pixel_aware.FORMS["ddim"].images(reverse, x, samplers.white_noise(0))
+        torch.testing.assert_close(made, wanted, rtol=1e-3, atol=1e-3)
+        assert (noises - noises[-1]).abs().max() > 0.01  # or any of them would do
+
+    def test_forms_are_pictured_from_one_start(self):
+        """PX-8, PX-9: of the shipped networks, the first form being the scale alone."""
+        rows = pixel_aware.pictures("mnist", "latent", 2)
+        assert list(rows) == list(pixel_aware.SHOWN)
+        assert all(
+            row.shape == (2, 1, 32, 32) and 0 <= float(row.min()) <= float(row.max()) <= 1 for row in rows.values()
+        )
+        grain = {called: float(row.diff(dim=-1).abs().mean()) for called, row in rows.items()}
+        assert grain["Algorithm 1"] > 3 * grain["the scale alone"]
+
     def test_algorithm_1_is_measured_with_true_noises_and_errors_of_known_size(self):
         """PX-8, PX-10: exact with the increments, and an error grows as `amplification` says."""
         x0 = image(300, 1, 4, 4)
