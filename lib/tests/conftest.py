@@ -23,10 +23,22 @@ def pytest_configure(config):
     register(config)
 
 
+# The longest files, longest first; all others in alphabetical order, those that wait for the first one's pages late.
+LONGEST = (
+    "test_laboratories",
+    "test_notebooks",
+    "test_pixel_networks",
+    "test_measure_pixel",
+    "test_training",
+    "test_cells",
+    "test_shipped",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """The longest files first: left to their place in the alphabet they start late, and one process ends alone."""
-    longest = ("test_laboratories", "test_laboratory_pointer")
-    items.sort(key=lambda item: item.path.stem not in longest)  # stable: all else keeps its order
+    """A long file that starts late ends alone, on one process; so tools/run_tests.sh keeps this order."""
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))  # stable: all else keeps its order
 
 
 # imported after the hook, as they import fewsteps

@@ -6,6 +6,7 @@ import pytest
 
 from fewsteps import figures
 from fewsteps.errors import DataError
+from fewsteps.experiments import pixel_across as across
 from fewsteps.experiments import pixel_tables as tables
 from fewsteps.experiments.pixel_aware import FORMS
 
@@ -151,7 +152,7 @@ def test_whether_sub_networks_are_worth_it(single, last, counts, words):
     found = measured(network_rows(), noise_rows(single, last))
     said = tables.verdict_noises(found)
     assert f"as well at {counts[0]} of 3 steps" in said and f"shared out to all steps, at {counts[1]} (4,500" in said
-    assert f"for every step **{words}** on mnist" in said
+    assert f"for every step **{words}** on MNIST" in said
     columns, lines = tables.noise_table(found)
     assert lines[0] == ["step 4 of 4", "parallel network", "0.50", ""]
     assert lines[2] == ["step 4 of 4", "single head", "0.60", f"{counts[0]} of 3 steps"] and len(columns) == 4
@@ -171,7 +172,7 @@ def test_whether_algorithm_1_generates():
     worse = tables.verdict_algorithm(measured(image_rows({"combined": 2.0})))
     assert "decoded*, from the law of pixels, 3 ± 0.07; of Algorithm 1's four forms *" in worse
     assert "from the law of pixels, 5 ± 0.07 (floor 0.05; 0.5 of their pixels are not finite)" in worse
-    assert "generates images **does not hold** on mnist" in worse
+    assert "generates images **does not hold** on MNIST" in worse
     assert "weighted by their errors*, from the law of pixels, 2 ± 0.07, nearer to the data than the scale" in worse
     for value in (2.0, 3.05):  # nearer, and not apart
         assert "images **holds**" in tables.verdict_algorithm(measured(image_rows({"posterior": value})))
@@ -236,6 +237,31 @@ def test_neighbours_and_memory_are_one_line_each(monkeypatch):
     columns, lines = tables.memory()
     assert [line[:2] for line in lines] == [["200", "50"], ["200", "200"]]
     assert lines[0][2:] == ["4.0 M", "2,100 MiB"] and len(columns) == 4
+
+
+def test_data_sets_and_numbers_of_steps_stand_beside_each_other():
+    """PX-5, PX-6, PX-8, PX-9: a column for each, whose title names T where it is not 50; all verdicts below it."""
+    seen = [row | {"T": 50, "i": 50} for row in noise_rows([0.5] * 4, [0.5] * 4)]
+    own = measured(network_rows(), scale_rows(), seen, image_rows(), time_rows())
+    rows = [row | {"T": 200, "i": 200 if row["kind"] == "noise" else row.get("i")} for row in own.rows]
+    more = tables.Measured("fashion", [row for row in rows if row["kind"] != "time"], "-200")
+    columns, lines = across.table([own, more])
+    assert columns == ["", "MNIST", "Fashion-MNIST, T = 200"]
+    by = {name: entries for name, *entries in lines}
+    assert by["SSIM of the scale"] == ["0.850"] * 2 and by["from its own estimator"] == ["0.100"] * 2
+    assert by["single head"] == ["0.60"] * 2 and by["FD: floor"] == ["0.05"] * 2
+    assert by["the scale alone, from N(0, I)"] == ["13 ± 0.06"] * 2
+    assert by["the scale alone, from the law of vectors"] == ["3 ± 0.06"] * 2
+    assert by["time of one pass over DDPM's"] == ["0.25", "–"] and by["DDIM, 100 calls"] == ["–"] * 2
+    said = across.verdicts(own)
+    assert said.startswith("**MNIST**\n\n- The SSIM") and said.count("\n- ") == 4 and said.count("on MNIST") == 3
+
+
+def test_what_was_measured_is_found():
+    """Every column is of networks whose images are measured; MNIST with 50 steps is the first."""
+    several = across.every()
+    assert several[0].title == "MNIST" and all(found.of("images") for found in several)
+    assert len({found.title for found in several}) == len(several)
 
 
 def test_the_verdicts_of_the_claims_are_those_of_the_numbers_that_are_shipped():

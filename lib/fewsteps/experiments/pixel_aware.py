@@ -466,7 +466,7 @@ SHOWN = {
 """The forms of :func:`pictures`: none needs errors that are known from training images."""
 
 
-def pictures(data: str, start: str, count: int = 12, seed: int = 0) -> dict[str, Tensor]:
+def pictures(data: str, start: str, count: int = 12, seed: int = 0, suffix: str = "") -> dict[str, Tensor]:
     """Images of several forms from one start and one noise, cut to [0, 1].
 
     Parameters
@@ -475,6 +475,8 @@ def pictures(data: str, start: str, count: int = 12, seed: int = 0) -> dict[str,
     start : str
         As for :func:`begin`.
     count, seed : int
+    suffix : str
+        As for :func:`names`.
 
     Returns
     -------
@@ -491,7 +493,7 @@ def pictures(data: str, start: str, count: int = 12, seed: int = 0) -> dict[str,
     -----
     Source: PX-8, PX-9.
     """
-    every = names(data)
+    every = names(data, suffix)
     reverse = {single: load(every["single" if single else "parallel"]) for single in (False, True)}
     card = reverse[False].estimator.model.card
     laws = starts.read(card["name"], card["weights"]["sha256"])

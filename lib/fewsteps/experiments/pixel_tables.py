@@ -11,6 +11,8 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import boards, pixel_aware
 from fewsteps.experiments.pixel_aware import FORMS
 
+SETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+USUAL = 50  # the T that a title does not name
 ESTIMATES = {
     "scale": "the scale",
     "scale-log": "its logarithm",
@@ -52,10 +54,19 @@ class Measured:
     data : str
     rows : sequence of mappings
         As the tool wrote them, with those of the samplers beside them.
+    suffix : str
+        Of the networks' names.
     """
 
     data: str
     rows: Sequence[Mapping[str, Any]]
+    suffix: str = ""
+
+    @property
+    def title(self) -> str:
+        """The data set, and T where it is not the usual one."""
+        steps = next((row["T"] for row in self.rows if "T" in row), USUAL)
+        return SETS[self.data] + (f", T = {steps}" if steps != USUAL else "")
 
     def of(self, kind: str, **wanted: Any) -> list[Mapping[str, Any]]:
         """Rows of one kind, those that say all of this."""
@@ -81,7 +92,7 @@ def read(data: str, suffix: str = "") -> Measured:
     Source: PX-5, PX-6, PX-8, PX-9.
     """
     rows = pixel_aware.measured(data=data)
-    return Measured(data, [row for row in rows if row.get("suffix", suffix) == suffix])
+    return Measured(data, [row for row in rows if row.get("suffix", suffix) == suffix], suffix)
 
 
 def scales(found: Measured) -> tuple[list[str], list[list[str]]]:
@@ -133,7 +144,7 @@ def verdict_scale(found: Measured) -> str:
     return (
         f"The SSIM of the scale is {min(like):.2f} to {max(like):.2f} over the steps; that of the image's own "
         f"estimate, put through exp(−γx), differs by {-less:+.3f} ± {half:.3f}: that the scale is easier to estimate "
-        f"**{'holds' if easier else 'does not hold'}** on {found.data}. Over the steps, the image read back from the "
+        f"**{'holds' if easier else 'does not hold'}** on {found.title}. Over the steps, the image read back from the "
         f"scale has an error of {scale:.3f}, from its own estimator {direct:.3f}, a constant {constant:.3f}: that the "
         f"scale holds only coarse structure **{'does not hold' if back else 'holds'}** there."
     )
@@ -187,7 +198,7 @@ def verdict_noises(found: Measured) -> str:
         f"One head that says the image does as well at {total['single'][0]} of {total['single'][1]} steps, and the "
         f"last sub-network alone, shared out to all steps, at {total['last'][0]} ({trained['parallel']:,} steps of "
         f"training against {trained['single']:,} of the one head): that it takes a sub-network for every step "
-        f"**{verdict}** on {found.data}."
+        f"**{verdict}** on {found.title}."
     )
 
 
@@ -235,7 +246,7 @@ def forms(found: Measured) -> tuple[list[str], list[list[str]]]:
     lines = []
     for form in (form for form in FORMS if any(key[0] == form for key in by)):
         rows = found.of("images", form=form)
-        distances = (_span(by[form, start]) if (form, start) in by else "–" for start in STARTS)
+        distances = (span(by[form, start]) if (form, start) in by else "–" for start in STARTS)
         finite = min(row["finite"] for row in rows)
         lines.append([FORMS[form].label, str(FORMS[form].nfe), *distances, f"{finite:.1%}"])
     return columns, lines
@@ -262,7 +273,7 @@ def verdict_algorithm(found: Measured) -> str:
     return (
         f"Chosen on the first seed and judged on the others: {_told(judged, alone)}; of Algorithm 1's four forms "
         f"{_told(judged, printed)} (floor {judged[alone].floor:.2g}; {said}). That the path generates images "
-        f"**{'does not hold' if farther else 'holds'}** on {found.data}. Among the forms that do not amplify: "
+        f"**{'does not hold' if farther else 'holds'}** on {found.title}. Among the forms that do not amplify: "
         f"{_told(judged, other)}, {words[boards.apart(judged[other], judged[alone])]} the scale alone."
     )
 
@@ -313,7 +324,7 @@ def _line(entry: boards.Entry, parameters: int, taken: float) -> list[str]:
         f"{parameters / 1e6:.1f} M",
         f"{entry.calls:g}",
         count,
-        _span(entry),
+        span(entry),
         f"{entry.floor:.2g}",
         _ms(taken),
     ]
@@ -341,10 +352,10 @@ def verdict_pass(found: Measured) -> str:
     verdict = "does not hold" if worse or as_good or share > QUARTER else "holds"
     return (
         f"Chosen on the first seed and judged on the others: {_told(judged, key)}, "
-        f"{'not as good as' if worse else 'as good as'} DDIM with 100 calls ({_span(ddim)}) and "
-        f"{'no better than' if as_good else 'better than'} the scale alone ({_span(alone)}), in {share:.2g} of the "
+        f"{'not as good as' if worse else 'as good as'} DDIM with 100 calls ({span(ddim)}) and "
+        f"{'no better than' if as_good else 'better than'} the scale alone ({span(alone)}), in {share:.2g} of the "
         f"time of DDPM with {steps} steps. That one pass is as good and four times as fast **{verdict}** on "
-        f"{found.data}."
+        f"{found.title}."
     )
 
 
@@ -415,7 +426,7 @@ def _pooled(label: str, rows: Sequence[Mapping[str, Any]]) -> boards.Entry:
 
 
 def _told(by: Mapping[tuple[str, str], boards.Entry], key: tuple[str, str]) -> str:
-    return f"*{by[key].method}*, from the {STARTS[key[1]]}, {_span(by[key])}"
+    return f"*{by[key].method}*, from the {STARTS[key[1]]}, {span(by[key])}"
 
 
 def _best(by: Mapping[tuple[str, str], boards.Entry], among: Iterable[str]) -> tuple[str, str]:
@@ -424,7 +435,8 @@ def _best(by: Mapping[tuple[str, str], boards.Entry], among: Iterable[str]) -> t
     return min((key for key in by if key[0] in of), key=lambda key: by[key].value)
 
 
-def _span(entry: boards.Entry) -> str:
+def span(entry: boards.Entry) -> str:
+    """A distance with half its interval."""
     return f"{entry.value:.3g} ± {entry.half:.1g}" if math.isfinite(entry.value) else "–"
 
 
