@@ -22,7 +22,7 @@ from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.losses import ParallelNoise, ScaleEstimation, SingleHead
 from fewsteps.losses.pixel import noised
 from fewsteps.networks import Parallel, ScaleVAE, build
-from fewsteps.schedules import PIXEL_MIN, image_scale, noise_share, to_scale
+from fewsteps.schedules import PIXEL_MIN, brightness, image_scale, noise_share, to_scale
 from fewsteps.training import RECIPES, recipe, train
 from fewsteps.training.teacher import Scales
 
@@ -524,7 +524,7 @@ class TestWays:
             common = by if len(held) > 1 else None
             found = samplers.estimates(x, image_scale(x0, GAMMA), noises, GAMMA, steps=steps, common=common)
             torch.testing.assert_close(found, x0.expand_as(found), rtol=1e-8, atol=1e-8)
-            by = samplers.brightness(x0)
+            by = brightness(x0)
             return found[1:].mean(0)
 
         for eta in (0.0, 0.5, 1.0):
@@ -720,7 +720,7 @@ class TestTogether:
         for k in range(pixel_aware.BINS):
             wanted = [e.mean() if k in never else e[place == k].mean() for e in errors]
             torch.testing.assert_close(table[:, k], torch.stack(wanted), rtol=1e-4, atol=1e-9)
-        x = pixel_measures.states(x0, GAMMA, 1.0, pixel_measures.CALIBRATION_SEED, samplers.brightness(x0))
+        x = pixel_measures.states(x0, GAMMA, 1.0, pixel_measures.CALIBRATION_SEED, brightness(x0))
         z = (x - (-GAMMA * x0.mean((1, 2, 3), keepdim=True) / 2).exp() * x0).flatten(1).std(1)
         torch.testing.assert_close(z, (1 - (-GAMMA * x0.mean((1, 2, 3))).exp()).sqrt(), rtol=0.35, atol=0)
         scale, noises = parallel.noises(x, T)

@@ -16,7 +16,7 @@ from fewsteps.experiments import starts
 from fewsteps.experiments.starts import Law
 from fewsteps.networks import ScaleVAE
 from fewsteps.parameters import integer
-from fewsteps.schedules import PIXEL_MIN, PixelAware, diffuse, to_scale
+from fewsteps.schedules import PIXEL_MIN, PixelAware, brightness, diffuse, to_scale
 from fewsteps.trained import Trained
 
 BATCH = 128  # images per network call
@@ -371,7 +371,7 @@ class Form:
         def image(x: Tensor, t: float) -> Tensor:
             nonlocal made
             said = reverse.image(x, t, made)
-            made = samplers.brightness(said) if self.common else None
+            made = brightness(said) if self.common else None
             return said
 
         way = samplers.renoised(

@@ -17,7 +17,7 @@ from fewsteps.experiments import gates, pixel_aware, references, starts
 from fewsteps.experiments.pixel_aware import BATCH, BINS, Estimator, Reverse
 from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.experiments.starts import Law
-from fewsteps.schedules import PIXEL_MIN, PixelAware, diffuse, image_scale, noise_share
+from fewsteps.schedules import PIXEL_MIN, PixelAware, brightness, diffuse, image_scale, noise_share
 
 CALIBRATION = 512  # training images by which errors are known
 CALIBRATION_SEED = 2**40 - 2
@@ -273,7 +273,7 @@ def calibrate(reverse: Reverse, known: Tensor, at: Sequence[int] = ()) -> Revers
 def _errors_by_brightness(reverse: Reverse, x0: Tensor, i: int, *, common: bool) -> Tensor:
     """Mean squared errors of all estimates of the image at one step, (1 + i, BINS)."""
     sums, counts = torch.zeros(1 + i, BINS, dtype=torch.float64), torch.zeros(BINS, dtype=torch.float64)
-    shared = samplers.brightness(x0) if common else None
+    shared = brightness(x0) if common else None
     x = states(x0, reverse.gamma, i / reverse.steps, CALIBRATION_SEED, shared)
     parts = [None] * len(x0) if shared is None else shared.split(BATCH)
     for some, clean, by in zip(x.split(BATCH), x0.split(BATCH), parts, strict=False):

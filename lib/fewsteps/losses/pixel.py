@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fewsteps.errors import ParameterError
 from fewsteps.parameters import integer, number
-from fewsteps.schedules.pixel import ESTIMATES, PIXEL_MIN, READINGS, noise_share
+from fewsteps.schedules.pixel import ESTIMATES, PIXEL_MIN, READINGS, brightness, noise_share
 
 Estimator = Callable[[Tensor, Tensor], Tensor]
 
@@ -43,12 +43,12 @@ class Noised:
     steps: Tensor
     """i, (B,)."""
     rate: Tensor
-    """log alpha = -gamma x0 / T, (B, C, H, W)."""
+    """log alpha, (B, C, H, W): -gamma x0 / T, or that of the image's brightness at every pixel."""
     noise: Tensor
     """eps~_i, (B, C, H, W)."""
 
 
-def noised(x0: Tensor, gamma: float, steps: int, generator: torch.Generator) -> Noised:
+def noised(x0: Tensor, gamma: float, steps: int, generator: torch.Generator, common: float = 0.0) -> Noised:
     """Images at steps i drawn evenly from 1 to T, one for each.
 
     Parameters
@@ -58,6 +58,8 @@ def noised(x0: Tensor, gamma: float, steps: int, generator: torch.Generator) -> 
     gamma : float
     steps : int
     generator : torch.Generator
+    common : float
+        How likely an image is to get one schedule for all its pixels, that of its brightness.
 
     Notes
     -----
@@ -66,6 +68,9 @@ def noised(x0: Tensor, gamma: float, steps: int, generator: torch.Generator) -> 
     x0 = x0.clamp(PIXEL_MIN, 1)
     i = torch.randint(1, steps + 1, (len(x0),), device=x0.device, generator=generator)
     rate, noise = -gamma * x0 / steps, _normal(x0, generator)
+    if common:
+        alike = torch.rand((len(x0), 1, 1, 1), device=x0.device, generator=generator) < common
+        rate = torch.where(alike, -gamma * brightness(x0) / steps, rate)
     exponent = i[:, None, None, None] * rate
     x = (exponent / 2).exp() * x0 + (-torch.expm1(exponent)).sqrt() * noise
     return Noised(x, i.to(x0.dtype) / steps, i, rate, noise)
@@ -230,11 +235,14 @@ class SingleHead:
     ----------
     gamma, steps, estimator
         As for :class:`ParallelNoise`.
+    common : float
+        How likely an image is to be put under noise by one schedule for all its pixels, as
+        :func:`fewsteps.samplers.renoised` does when it asks again; 0 in the paper's training, which knows no such states.
 
     Raises
     ------
     ParameterError
-        If gamma is not between 0 and T.
+        If gamma is not between 0 and T, or the share not from 0 to 1.
 
     Notes
     -----
@@ -244,22 +252,23 @@ class SingleHead:
     gamma: float
     steps: int
     estimator: Estimator
+    common: float = 0.0
 
     def __post_init__(self) -> None:
         check_rate(self.gamma, self.steps)
+        number("common", self.common, least=0, most=1)
 
     @property
     def predicts(self) -> dict[str, Any]:
-        """Kind "parallel", with the reading "image"."""
-        return {"kind": "parallel", "gamma": self.gamma, "steps": self.steps, "reading": "image"} | _named(
-            self.estimator
-        )
+        """Kind "parallel", with the reading "image", and the share of states under one schedule where there are any."""
+        said = {"kind": "parallel", "gamma": self.gamma, "steps": self.steps, "reading": "image"}
+        return said | ({"common": self.common} if self.common else {}) | _named(self.estimator)
 
     def __call__(
         self, network: Callable[..., Any], x0: Tensor, cond: Tensor | None, generator: torch.Generator
     ) -> Tensor:
         """Mean squared error of the image, (B,)."""
-        posed = noised(x0, self.gamma, self.steps, generator)
+        posed = noised(x0, self.gamma, self.steps, generator, self.common)
         said = network(posed.x, posed.times, self.estimator(posed.x, posed.times))
         return (said.float() - x0.clamp(PIXEL_MIN, 1)).square().flatten(1).mean(1)
 

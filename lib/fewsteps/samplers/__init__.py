@@ -11,7 +11,6 @@ from fewsteps.samplers.ancestral import analytic, ddim, ddpm, mean_square_eps, v
 from fewsteps.samplers.langevin import langevin, langevin_eps, predictor_corrector, snr_step
 from fewsteps.samplers.parallel import (
     amplification,
-    brightness,
     combined,
     estimates,
     forward_path,
@@ -28,7 +27,6 @@ __all__ = [
     "Step",
     "amplification",
     "analytic",
-    "brightness",
     "combined",
     "ddgan",
     "ddim",

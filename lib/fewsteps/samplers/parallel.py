@@ -31,7 +31,7 @@ from torch import Tensor
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer, number
 from fewsteps.samplers.walk import Step
-from fewsteps.schedules import PixelAware, image_scale, noise_share
+from fewsteps.schedules import PixelAware, brightness, image_scale, noise_share
 from fewsteps.schedules.pixel import PIXEL_MIN, READINGS
 
 FACTORS = ("printed", "posterior", "ddim")
@@ -297,25 +297,6 @@ def noises_of(x: Tensor, x0: Tensor, gamma: float, i: int, steps: int, reading: 
     return torch.stack([noise_share(rate, i, j, reading) * last for j in range(1, i + 1)])
 
 
-def brightness(x0: Tensor) -> Tensor:
-    """Mean brightness of every image, whose schedule all its pixels share where one schedule is to serve them all.
-
-    Parameters
-    ----------
-    x0 : Tensor, shape (B, ...)
-        Pixels in (0, 1].
-
-    Returns
-    -------
-    Tensor, shape (B, 1, ...)
-
-    Notes
-    -----
-    Source: PX-8 (a form that does not amplify).
-    """
-    return x0.mean(tuple(range(1, x0.ndim)), keepdim=True)
-
-
 def estimates(
     x: Tensor,
     scale: Tensor,
@@ -428,8 +409,8 @@ def renoised(
     schedule of a step is that of the image predicted last, so the new noise is as strong as that image says, and a
     network can read its own answer there, with its error: whether asking again helps has to be measured. With `common`
     the noise is that of the image's mean brightness at every pixel: it tells one number, and every pixel has the same
-    signal-to-noise ratio but for its own square. A network that was trained on pixels with schedules of their own has
-    not seen such states.
+    signal-to-noise ratio but for its own square. A network that was trained on pixels with schedules of their own alone
+    has not seen such states (``common`` of :class:`fewsteps.losses.SingleHead` shows it some).
 
     Parameters
     ----------
@@ -448,8 +429,8 @@ def renoised(
     calls : int
         Network calls of a prediction.
     common : bool
-        Whether all pixels of an image are put under noise by its :func:`brightness`. The state to start from has
-        schedules of its own for every pixel all the same.
+        Whether all pixels of an image are put under noise by its :func:`fewsteps.schedules.brightness`. The state to
+        start from has schedules of its own for every pixel all the same.
 
     Yields
     ------

@@ -164,6 +164,25 @@ class PixelAware:
         return (-torch.expm1(-self._exponent(t))).sqrt()
 
 
+def brightness(x0: Tensor) -> Tensor:
+    """Mean brightness of every image, whose schedule all its pixels share where one schedule is to serve them all.
+
+    Parameters
+    ----------
+    x0 : Tensor, shape (B, ...)
+        Pixels in (0, 1].
+
+    Returns
+    -------
+    Tensor, shape (B, 1, ...)
+
+    Notes
+    -----
+    Source: PX-8 (a form that does not amplify).
+    """
+    return x0.mean(tuple(range(1, x0.ndim)), keepdim=True)
+
+
 def noise_share(rate: Tensor, i: Tensor | int, j: Tensor | int, reading: str) -> Tensor:
     """What x_i and x_0 tell of the noise of an earlier step j: this multiple of the noise eps~_i that took x_0 to x_i.
 

@@ -420,7 +420,7 @@ RECIPES |= {
 
 
 def pixel_aware(like: Recipe, steps: int = 50, *, sampled: int = 0, suffix: str = "") -> list[Recipe]:
-    """PixelAware's networks for a data set: three estimators, the parallel network and the single head beside it.
+    """PixelAware's networks for a data set: three estimators, the parallel network, and two single heads beside it.
 
     The network that is told the scale needs the first of them, `like.name`-scale, among the checkpoints. Gamma is a
     tenth of T, as in the paper.
@@ -454,6 +454,9 @@ def pixel_aware(like: Recipe, steps: int = 50, *, sampled: int = 0, suffix: str 
     def single_head(images: Images) -> Objective:
         return SingleHead(gamma, steps, Scales(estimator, gamma, steps))
 
+    def either_schedule(images: Images) -> Objective:
+        return SingleHead(gamma, steps, Scales(estimator, gamma, steps), common=0.5)
+
     made = {
         "scale": ("scale estimator", scale, estimation("scale")),
         "scale-log": ("scale estimator that says the logarithm", scale | {"output": "linear"}, estimation("log")),
@@ -467,6 +470,11 @@ def pixel_aware(like: Recipe, steps: int = 50, *, sampled: int = 0, suffix: str 
             "one head on the parallel network's backbone, which says the image",
             parallel | {"heads": 1, "masked": False},
             single_head,
+        ),
+        "either": (
+            "the one head, half of its states under one schedule for all pixels",
+            parallel | {"heads": 1, "masked": False},
+            either_schedule,
         ),
     }
     return [
