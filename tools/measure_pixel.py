@@ -92,20 +92,28 @@ def measure(
     there = pixel_aware.there(data_name, suffix, folder)
     if missing := [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in there]:
         raise DataError(f"{', '.join(missing)} are not among the checkpoints: fewsteps train makes them.")
-    parallel, single = (pixel_aware.load(there[end], folder) for end in ("parallel", "single"))
+    networks = {end: pixel_aware.load(there[end], folder) for end in ("parallel", "single", "either")}
+    parallel, single = networks["parallel"], networks["single"]
     ends = ("scale", "scale-log", "direct")
     estimators = {end: pixel_aware.Estimator(trained.load(there[end], folder)) for end in ends}
     source = parallel.model.card["data"]
     known, unseen = measures.pixels_of(source["name"], source["size"])
     sums = {end: checkpoints.card(name, folder)["weights"]["sha256"][:16] for end, name in there.items()}
+    # The head of either schedule came later than the rest: its weights stand in its own rows alone.
+    late = {"either": sums.pop("either")}
     about: dict[str, Any] = {"data": data_name, "suffix": suffix, "T": parallel.steps, "gamma": parallel.gamma}
     own = {"data": data_name, "suffix": suffix}
     about["weights"] = sums
-    table.rows = [row for row in table.rows if {**row, **own} != row or {**row, **about} == row]
+    table.rows = [
+        row
+        for row in table.rows
+        if {**row, **own} != row or ({**row, **about} == row and late.items() <= {**late, **row}.items())
+    ]
 
-    for name in there.values():
-        if not table.has(kind="network", checkpoint=name, **about):
-            table.add({"kind": "network", **about, **pixel_aware.described(trained.load(name, folder))})
+    for end, name in there.items():
+        key = {"kind": "network", "checkpoint": name, **about, **(late if end in late else {})}
+        if not table.has(**key):
+            table.add({**key, **pixel_aware.described(trained.load(name, folder))})
     places = sorted({1, *(max(1, round(parallel.steps * share)) for share in (0.25, 0.5, 0.75)), parallel.steps})
     if not table.has(kind="scale", **about):
         rows = measures.scale_scores(estimators, known, unseen[:SCORED], places)
@@ -121,59 +129,69 @@ def measure(
                 for end, who in (("parallel", "network"), ("single", "single")):
                     checkpoints.record(there[end], folder, {"pixel": {"noise_ratio": ratios[who]}})
             table.add({"kind": "noise", "i": i, **about, "errors": found, "ratios": ratios})
+    if not table.has(kind="either", **about):
+        found = measures.noise_errors(parallel, networks["either"], known, unseen[:TRAJECTORIES], parallel.steps)
+        ratio = measures.noise_ratio(found, "single")
+        checkpoints.record(there["either"], folder, {"pixel": {"noise_ratio": ratio}})
+        table.add({"kind": "either", **about, **late, "ratio": ratio})
     if not table.has(kind="algorithm", **about):
         rows = measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES)
         table.add(*({"kind": "algorithm", **about, **row} for row in rows))
 
-    forms(parallel, single, table, about, count, seeds, folder)
+    forms(networks, table, about, late, count, seeds, folder)
     if not table.has(kind="time", **about):
         laws = laws_of(parallel.estimator, known, folder)
-        taken = measures.times(ways_to_time(data_name, measures.calibrate(parallel, known), single, laws), TIMED)
+        ready = networks | {"parallel": measures.calibrate(parallel, known)}
+        taken = measures.times(ways_to_time(data_name, ready, laws), TIMED)
         table.add({"kind": "time", **about, "images": TIMED, "threads": torch.get_num_threads(), "seconds": taken})
 
 
 def forms(
-    parallel: pixel_aware.Reverse,
-    single: pixel_aware.Reverse,
+    networks: dict[str, pixel_aware.Reverse],
     table: Table,
     about: dict[str, Any],
+    late: dict[str, str],
     count: int,
     seeds: int,
     folder: Path,
 ) -> None:
     """Images of every form from every start."""
     wanted = [
-        (form, {"kind": "images", "form": name, "start": start, "seed": seed, "images": count})
+        (
+            form,
+            {"kind": "images", "form": name, "start": start, "seed": seed, "images": count}
+            | (late if form.network in late else {}),
+        )
         for name, form in pixel_aware.FORMS.items()
-        if form.predictions <= parallel.steps
+        if form.predictions <= about["T"]
         for start in starts.STARTS
         for seed in range(seeds)
     ]
     left = [(form, key) for form, key in wanted if not table.has(**key, **about)]
     if not left:
         return  # before the laws and the errors are worked out, which no row needs
+    parallel = networks["parallel"]
     source = parallel.model.card["data"]
     known, _ = measures.pixels_of(source["name"], source["size"])
     laws = laws_of(parallel.estimator, known, folder)
-    parallel = measures.calibrate(parallel, known)
+    if any(form.network == "parallel" for form, _ in left):
+        networks = networks | {"parallel": measures.calibrate(parallel, known)}
     for form, key in left:
-        reverse = single if form.single else parallel
-        found = of_form(form, reverse, key["start"], laws, count, key["seed"], source)
+        found = of_form(form, networks[form.network], key["start"], laws, count, key["seed"], source)
         table.add({**key, **about, **found})
 
 
 def ways_to_time(
-    data_name: str, parallel: pixel_aware.Reverse, single: pixel_aware.Reverse, laws: dict[str, starts.Law]
+    data_name: str, networks: dict[str, pixel_aware.Reverse], laws: dict[str, starts.Law]
 ) -> dict[str, Callable[[], object]]:
     """One pass of every form, from the law of vectors, and DDPM with as many steps."""
-    steps = parallel.steps
+    steps = networks["parallel"].steps
     labels = gates.usual_labels(checkpoints.card(data_name))
     ddpm = Plan(data_name, "ddpm_large", steps, "uniform", labels=labels, count=TIMED)
     ways: dict[str, Callable[[], object]] = {f"DDPM, {steps}": partial(sample, ddpm)}
     for name, form in pixel_aware.FORMS.items():
         if form.predictions <= 1:
-            reverse = single if form.single else parallel
-            ways[name] = partial(pixel_aware.sampled, form, reverse, "latent", laws, TIMED, 0)
+            ways[name] = partial(pixel_aware.sampled, form, networks[form.network], "latent", laws, TIMED, 0)
     return ways
 
 
@@ -292,7 +310,8 @@ def main(given: list[str]) -> int:
     every = [
         name
         for name in ("mnist", "fashion", "cifar10")
-        if chosen.only == "rivals" or len(pixel_aware.there(name, chosen.suffix, chosen.folder)) == 5
+        if chosen.only == "rivals"
+        or len(pixel_aware.there(name, chosen.suffix, chosen.folder)) == len(pixel_aware.ENDS)
     ]
     for name in chosen.data or every:
         if chosen.only != "rivals":

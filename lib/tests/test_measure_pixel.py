@@ -29,7 +29,7 @@ def loaded():
 
 @pytest.fixture
 def stand_ins(shipped, tmp_path):  # noqa: F811
-    """The five networks in a folder of the test's own: measuring writes on their cards."""
+    """The networks in a folder of the test's own: measuring writes on their cards."""
     for path in shipped.glob("digits-*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
@@ -39,7 +39,7 @@ def stand_ins(shipped, tmp_path):  # noqa: F811
 def tool(monkeypatch):
     """The tool with a part of its forms and rivals, one of each kind, and fewer images to score on."""
     found = loaded()
-    kinds = ("scale", "printed", "combined x2", "single")
+    kinds = ("scale", "printed", "combined x2", "single", "either x4, new")
     monkeypatch.setattr(pixel_aware, "FORMS", {name: pixel_aware.FORMS[name] for name in kinds})
     monkeypatch.setattr(found, "RIVALS", {name: found.RIVALS[name] for name in ("DDIM, 10", "DPM-Solver++, 10")})
     monkeypatch.setattr(found, "SCORED", 16)
@@ -68,9 +68,18 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     for path in stand_ins.iterdir():
         (whole / path.name).write_bytes(path.read_bytes())
     expected = run(tool, whole)
-    assert {row["kind"] for row in expected} == {"network", "scale", "noise", "algorithm", "images", "time", "rival"}
-    assert len(set(keys(expected))) == len(expected) == 5 + 4 * len({1, 2, 3, 4, T}) + 2 + 96 + 4 * 3 + 1 + 2
-    assert all(checkpoints.card(f"digits-{end}", whole)["pixel"] for end in ("scale", "direct", "parallel", "single"))
+    assert {row["kind"] for row in expected} == {
+        "network",
+        "scale",
+        "noise",
+        "either",
+        "algorithm",
+        "images",
+        "time",
+        "rival",
+    }
+    assert len(set(keys(expected))) == len(expected) == 6 + 4 * len({1, 2, 3, 4, T}) + 2 + 1 + 96 + 5 * 3 + 1 + 2
+    assert all(checkpoints.card(f"digits-{end}", whole)["pixel"] for end in pixel_aware.ENDS)
 
     write, asked = tool.results.write_atomic, []
     made, measured = pixel_aware.sampled, measures.distance
@@ -91,7 +100,7 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     monkeypatch.setattr(measures, "distance", lambda *given: asked.append("distance") or measured(*given))
     out, before = stand_ins / "result.json", []
     # In front of the scale's rows, between them and the noises', among the images', and before the last rival.
-    for after in (5, 1, 6, 9):
+    for after in (6, 1, 7, 14):
         monkeypatch.setattr(tool.results, "write_atomic", interrupted(after))
         with pytest.raises(KeyboardInterrupt):
             run(tool, stand_ins)
@@ -128,6 +137,13 @@ def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, mo
     assert of(again, "rival") == of(first, "rival")
     changed = [row for row in of(again, "scale") if row["who"] == "direct"]
     assert changed and not any(row in first for row in changed)
+    # The head of either schedule has rows of its own: nothing else is measured again for its sake.
+    card, weights = checkpoints.load("digits-either", stand_ins)
+    checkpoints.save(stand_ins, card, {name: 2 * value for name, value in weights.items()})
+    last = run(tool, stand_ins)
+    mine = [row for row in last if "either" in row]
+    assert keys(last) == keys(first) and len(mine) == 1 + 1 + 3 and not any(row in again for row in mine)
+    assert [row for row in last if "either" not in row] == [row for row in again if "either" not in row]
 
 
 def test_networks_that_are_not_there_are_named(tool, tmp_path):

@@ -373,9 +373,31 @@ class TestObjectives:
         got = objective(Says(said.float()), x0, None, torch.Generator())
         assert float(got[1]) == pytest.approx(float((x0[1] - said[1]).square().mean()), rel=1e-5)
 
+    def test_half_of_the_states_may_share_one_schedule_over_their_pixels(self):
+        """PX-8: those of the image's brightness, as asking again makes them; the others keep their own."""
+        x0 = image(400, 1, 3, 3).float()
+        posed = noised(x0, GAMMA, T, torch.Generator().manual_seed(2), common=0.5)
+        alike = (posed.rate == posed.rate[:, :, :1, :1]).flatten(1).all(1)
+        assert 150 < int(alike.sum()) < 250
+        torch.testing.assert_close(posed.rate[alike], (-GAMMA * brightness(x0) / T)[alike].expand(-1, 1, 3, 3))
+        torch.testing.assert_close(posed.rate[~alike], (-GAMMA * x0 / T)[~alike])
+        shared = schedules.PixelAware(brightness(x0), GAMMA)
+        times = posed.times[:, None, None, None]
+        made_ = shared.alpha(times) * x0 + shared.sigma(times) * posed.noise
+        torch.testing.assert_close(posed.x[alike], made_[alike], atol=1e-5, rtol=1e-5)
+        seen = []
+        objective = SingleHead(GAMMA, T, lambda x, t: seen.append(x) or x, common=1.0)
+        objective(Says(x0), x0, None, torch.Generator().manual_seed(2))
+        torch.testing.assert_close(seen[0], noised(x0, GAMMA, T, torch.Generator().manual_seed(2), common=1.0).x)
+        assert objective.predicts["common"] == 1.0 and "common" not in replace(objective, common=0.0).predicts
+
     @pytest.mark.parametrize(
         ("make", "sentence"),
         [
+            (
+                lambda: SingleHead(4.0, 6, constant(torch.tensor(0.5)), common=2),
+                "common must be a number of at least 0 and at most 1, not 2",
+            ),
             (lambda: ScaleEstimation(6.0, 6), r"gamma must be a number above 0 and below 6 \(Eq. 7"),
             (lambda: ScaleEstimation(0.0, 6), "gamma must be a number above 0"),
             (lambda: ScaleEstimation(4.0, 0), "steps must be an integer of at least 1"),
@@ -635,11 +657,12 @@ def shipped(tmp_path_factory):
         PARALLEL | {"heads": T},
         lambda _: ParallelNoise(**known, estimator=Scales("digits-scale", GAMMA, T, folder)),
     )
-    ship(
-        "single",
-        PARALLEL | {"heads": 1, "masked": False},
-        lambda _: SingleHead(**known, estimator=Scales("digits-scale", GAMMA, T, folder)),
-    )
+    for end, common in (("single", 0.0), ("either", 0.5)):
+        ship(
+            end,
+            PARALLEL | {"heads": 1, "masked": False},
+            lambda _, c=common: SingleHead(**known, estimator=Scales("digits-scale", GAMMA, T, folder), common=c),
+        )
     return folder
 
 
@@ -685,16 +708,15 @@ class TestTogether:
 
     def test_every_form_makes_images_from_every_start(self, shipped):
         """PX-8: finite images in the right range where the form is stable, and the same from the same seed."""
-        parallel, single = (pixel_aware.load(f"digits-{end}", shipped) for end in ("parallel", "single"))
+        made = {end: pixel_aware.load(f"digits-{end}", shipped) for end in ("parallel", "single", "either")}
         x0 = load("digits", "train", 8).images[:200]
-        laws = pixel_measures.laws(parallel.estimator, x0, components=4)
-        parallel = pixel_measures.calibrate(parallel, x0)
+        laws = pixel_measures.laws(made["parallel"].estimator, x0, components=4)
+        parallel = made["parallel"] = pixel_measures.calibrate(made["parallel"], x0)
         for name, form in pixel_aware.FORMS.items():
             if form.predictions > T:
                 continue
             for start in starts.STARTS if name in ("combined", "single") else ("latent",):
-                reverse = single if form.single else parallel
-                images = pixel_aware.sampled(form, reverse, start, laws, 3, seed=1)
+                images = pixel_aware.sampled(form, made[form.network], start, laws, 3, seed=1)
                 assert images.shape == (3, 1, 8, 8), name
                 if not form.factor:
                     assert bool(((images >= PIXEL_MIN) & (images <= 1)).all()), name
@@ -920,7 +942,7 @@ def test_recipes_and_gates_go_together():
     names = {name for data in ("mnist", "fashion", "cifar10") for name in pixel_aware.names(data).values()}
     names |= {name for steps in (100, 200) for name in pixel_aware.names("mnist", f"-{steps}").values()}
     assert names == {name for name, limit in gates.LIMITS.items() if limit.section == "pixel"}
-    assert names <= RECIPES.keys() and len(ends) == 5
+    assert names <= RECIPES.keys() and len(ends) == 6
     assert RECIPES["mnist-parallel"].network["heads"] == 50
     assert RECIPES["mnist-parallel-200"].network["heads"] == 200
     objective = RECIPES["mnist-scale-200"].objective(None)

@@ -201,7 +201,7 @@ LIMITS: dict[str, Limit] = {
         for start, suffix in (("mnist", ""), ("fashion", ""), ("cifar10", ""), ("mnist", "-100"), ("mnist", "-200"))
         for end, limit in (
             *((end, _ESTIMATOR) for end in ("scale", "scale-log", "direct")),
-            *((end, _NOISES) for end in ("parallel", "single")),
+            *((end, _NOISES) for end in ("parallel", "single", "either")),
         )
     },
     # Of images that went through an autoencoder and back, in dB. Written once it had been trained and before networks

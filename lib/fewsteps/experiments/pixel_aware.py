@@ -313,8 +313,9 @@ class Form:
     Attributes
     ----------
     label : str
-    single : bool
-        Whether the single head is asked in place of the parallel network.
+    network : {"parallel", "single", "either"}
+        Which is asked, as :func:`names` has them: the parallel network, one head that says the image, or the same head
+        trained on states under either schedule.
     factor : str
         For Algorithm 1, as :func:`fewsteps.samplers.reverse_path` takes it; "" for another way.
     fresh : bool
@@ -329,7 +330,7 @@ class Form:
     """
 
     label: str
-    single: bool = False
+    network: str = "parallel"
     factor: str = ""
     fresh: bool = False
     predictions: int = 1
@@ -351,7 +352,7 @@ class Form:
         Parameters
         ----------
         reverse : Reverse
-            The single head where the form asks for it.
+            The form's network.
         x : Tensor, shape (B, C, H, W)
         noise : callable
 
@@ -402,20 +403,31 @@ FORMS: dict[str, Form] = {
     "combined x4, common": Form(
         "all noises and the scale, 4 predictions, new noise by one schedule for all pixels", predictions=4, common=True
     ),
-    "single": Form("one head that says the image", single=True),
+    "single": Form("one head that says the image", network="single"),
     **{
-        f"single x{n}": Form(f"one head, {n} predictions, new noise between them", single=True, predictions=n)
+        f"single x{n}": Form(f"one head, {n} predictions, new noise between them", network="single", predictions=n)
         for n in (2, 4, 10, 25)
     },
-    "single x10, kept": Form("one head, 10 predictions, the noise kept", single=True, predictions=10, eta=0.0),
+    "single x10, kept": Form("one head, 10 predictions, the noise kept", network="single", predictions=10, eta=0.0),
     **{
         f"single x{n}, common": Form(
             f"one head, {n} predictions, new noise by one schedule for all pixels",
-            single=True,
+            network="single",
             predictions=n,
             common=True,
         )
         for n in (4, 10)
+    },
+    **{
+        f"either x{n}, {how}": Form(
+            f"one head trained under either schedule, {n} predictions under one for all pixels, {words}",
+            network="either",
+            predictions=n,
+            common=True,
+            eta=eta,
+        )
+        for n in (4, 10)
+        for how, words, eta in (("new", "new noise between them", 1.0), ("kept", "the noise kept", 0.0))
     },
 }
 
@@ -462,6 +474,7 @@ SHOWN = {
     "one noise, DDIM's factor": "ddim",
     "one head": "single",
     "one head, asked 10 times": "single x10, common",
+    "trained for it, 10 times": "either x10, kept",
 }
 """The forms of :func:`pictures`: none needs errors that are known from training images."""
 
@@ -494,20 +507,24 @@ def pictures(data: str, start: str, count: int = 12, seed: int = 0, suffix: str 
     Source: PX-8, PX-9.
     """
     every = names(data, suffix)
-    reverse = {single: load(every["single" if single else "parallel"]) for single in (False, True)}
-    card = reverse[False].estimator.model.card
+    reverse = {end: load(every[end]) for end in {FORMS[name].network for name in SHOWN.values()}}
+    card = reverse["parallel"].estimator.model.card
     laws = starts.read(card["name"], card["weights"]["sha256"])
     made = {}
     with torch.no_grad():
         for called, name in SHOWN.items():
             form = FORMS[name]
-            made[called] = sampled(form, reverse[form.single], start, laws, count, seed).nan_to_num(0).clamp(0, 1)
+            made[called] = sampled(form, reverse[form.network], start, laws, count, seed).nan_to_num(0).clamp(0, 1)
     return made
+
+
+ENDS = ("scale", "scale-log", "direct", "parallel", "single", "either")
+"""What PixelAware's networks of a data set are, and how their names end."""
 
 
 def names(data: str, suffix: str = "") -> dict[str, str]:
     """The checkpoints of a data set's PixelAware: what they are, and their names, there or not."""
-    return {end: f"{data}-{end}{suffix}" for end in ("scale", "scale-log", "direct", "parallel", "single")}
+    return {end: f"{data}-{end}{suffix}" for end in ENDS}
 
 
 def there(data: str, suffix: str = "", folder: Path = checkpoints.FOLDER) -> dict[str, str]:

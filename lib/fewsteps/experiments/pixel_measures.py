@@ -257,7 +257,7 @@ def calibrate(reverse: Reverse, known: Tensor, at: Sequence[int] = ()) -> Revers
 
     Source: PX-8.
     """
-    mixed = [f for f in pixel_aware.FORMS.values() if not f.single and 0 < f.predictions <= reverse.steps]
+    mixed = [f for f in pixel_aware.FORMS.values() if f.network == "parallel" and 0 < f.predictions <= reverse.steps]
     places = set(at) or {i for form in mixed for i in form.times(reverse.steps)}
     # The first state of a form has every pixel's own schedule, whatever those after it have.
     again = set(at) or {i for form in mixed if form.common for i in form.times(reverse.steps)[1:]}

@@ -309,7 +309,7 @@ def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
         if form not in ONE_PASS or form in shown:
             continue
         shown.add(form)
-        told = size["scale"] + (0 if form == "scale" else size["single" if FORMS[form].single else "parallel"])
+        told = size["scale"] + (0 if form == "scale" else size[FORMS[form].network])
         taken = seconds.get(form, math.nan)
         lines.append([f"{entry.method}, from {STARTS[start]}", *_line(entry, told, taken)])
     for entry in rivals(found) if lines else ():
@@ -402,12 +402,15 @@ def memory() -> tuple[list[str], list[list[str]]]:
 
 
 def _unready(found: Measured) -> str | None:
-    """Why the images cannot be judged yet, or None: every form from every start, with two seeds or more."""
+    """Why the images cannot be judged yet, or None: every form of the networks that were asked, from every start, with
+    two seeds or more."""
     rows = found.of("images")
     seeds = {row["seed"] for row in rows}
     if len(seeds) < 2:
         return f"images of {len(seeds)} seeds are measured, and one chooses what others judge"
-    wanted = sum(form.predictions <= rows[0]["T"] for form in FORMS.values()) * len(STARTS) * len(seeds)
+    asked = {FORMS[row["form"]].network for row in rows}
+    forms = [form for form in FORMS.values() if form.network in asked and form.predictions <= rows[0]["T"]]
+    wanted = len(forms) * len(STARTS) * len(seeds)
     return None if len(rows) == wanted else f"{len(rows)} of {wanted} measurements of images are there"
 
 

@@ -237,7 +237,7 @@ class SingleHead:
         As for :class:`ParallelNoise`.
     common : float
         How likely an image is to be put under noise by one schedule for all its pixels, as
-        :func:`fewsteps.samplers.renoised` does when it asks again; 0 in the paper's training, which knows no such states.
+        :func:`fewsteps.samplers.renoised` can do when it asks again; 0 in the paper, which knows no such states.
 
     Raises
     ------
