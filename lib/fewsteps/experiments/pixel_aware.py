@@ -480,7 +480,7 @@ SHOWN = {
 
 
 def pictures(data: str, start: str, count: int = 12, seed: int = 0, suffix: str = "") -> dict[str, Tensor]:
-    """Images of several forms from one start and one noise, cut to [0, 1].
+    """Images of several forms from one start and one noise, cut to [0, 1]: of those whose network is there.
 
     Parameters
     ----------
@@ -506,15 +506,20 @@ def pictures(data: str, start: str, count: int = 12, seed: int = 0, suffix: str 
     -----
     Source: PX-8, PX-9.
     """
-    every = names(data, suffix)
-    reverse = {end: load(every[end]) for end in {FORMS[name].network for name in SHOWN.values()}}
+    asked = {FORMS[name].network for name in SHOWN.values()}
+    reverse = {end: load(name) for end, name in there(data, suffix).items() if end in asked}
+    if "parallel" not in reverse:
+        raise CheckpointError(
+            f"{names(data, suffix)['parallel']} is not among the checkpoints: fewsteps train makes it."
+        )
     card = reverse["parallel"].estimator.model.card
     laws = starts.read(card["name"], card["weights"]["sha256"])
     made = {}
     with torch.no_grad():
         for called, name in SHOWN.items():
             form = FORMS[name]
-            made[called] = sampled(form, reverse[form.network], start, laws, count, seed).nan_to_num(0).clamp(0, 1)
+            if form.network in reverse:
+                made[called] = sampled(form, reverse[form.network], start, laws, count, seed).nan_to_num(0).clamp(0, 1)
     return made
 
 

@@ -409,8 +409,8 @@ def _unready(found: Measured) -> str | None:
     if len(seeds) < 2:
         return f"images of {len(seeds)} seeds are measured, and one chooses what others judge"
     asked = {FORMS[row["form"]].network for row in rows}
-    forms = [form for form in FORMS.values() if form.network in asked and form.predictions <= rows[0]["T"]]
-    wanted = len(forms) * len(STARTS) * len(seeds)
+    ways = [form for form in FORMS.values() if form.network in asked and form.predictions <= rows[0]["T"]]
+    wanted = len(ways) * len(STARTS) * len(seeds)
     return None if len(rows) == wanted else f"{len(rows)} of {wanted} measurements of images are there"
 
 
