@@ -403,7 +403,8 @@ def memory() -> tuple[list[str], list[list[str]]]:
 
 def _unready(found: Measured) -> str | None:
     """Why the images cannot be judged yet, or None: every form of the networks that were asked, from every start, with
-    two seeds or more."""
+    two seeds or more.
+    """
     rows = found.of("images")
     seeds = {row["seed"] for row in rows}
     if len(seeds) < 2:
