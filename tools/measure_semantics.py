@@ -4,11 +4,12 @@
 
 For every checkpoint of that kind and that data set (default: fashion_mnist): how smooth interpolation is in each input,
 between 100 pairs of test images where there is an encoder; how much of the variance of a classifier's features each
-input explains; how well a linear classifier finds every class among the semantic vectors, and what moving along its
-direction does; the Fréchet distance with the prior and with Gaussian vectors, its interval from three seeds; and
-seconds per 100 images, of generator and prior apart. Beside them pixels that are blended, the x_T of a 50-step DDIM,
-and the seconds of one call of a denoiser. What was measured of the same weights is kept, but the seconds, and so are
-the rows of other data sets. The result holds no image.
+input explains, with three seeds; how well a linear classifier finds every class among the semantic vectors, and what
+moving along its direction does; the Fréchet distance with the prior and with Gaussian vectors, its interval from three
+seeds, and inception score, precision and recall; and seconds per 100 images, of generator and prior apart. Beside them
+pixels that are blended, the x_T of a 50-step DDIM, and the seconds of one call of a denoiser. What was measured of the
+same weights is kept, but the seconds, and so is every other row: a run that was stopped goes on. The result holds no
+image, but the semantic vectors of a few test images.
 """
 
 from __future__ import annotations
@@ -25,20 +26,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import checkpoints, data, metrics, results, samplers, trained
+from fewsteps import checkpoints, data, results, samplers, trained
 from fewsteps.errors import DataError
-from fewsteps.experiments import adversarial, gates, references, semantics
+from fewsteps.experiments import adversarial, boards, evaluation, gates, semantics
 from fewsteps.experiments.adversarial import KINDS, POSTERIOR
-from fewsteps.experiments.semantic_tables import RIVALS
+from fewsteps.experiments.sampling import Drawn, Plan
+from fewsteps.experiments.semantic_tables import RIVALS, SCORES
 from fewsteps.files import read_json
 from fewsteps.networks import Classifier
 from fewsteps.trained import Trained
+from fewsteps.widgets.semantic import COUNT
 
 RESULT = results.FOLDER / "semantics.json"
 PAIRS, STEPS = 100, 11
 JUDGED = 2000  # vectors of test images for the linear classifiers, half to learn from
 TIMED = 100
-SEEDS = (0, 1, 2)  # of the images whose distance is measured
+IMAGES = gates.COUNT  # of every seed, whose distance is measured
+SEEDS = (0, 1, 2)
 DENOISERS = {"fashion_mnist": "fashion", "digits": "digits", "cifar10": "cifar10"}
 
 
@@ -49,13 +53,19 @@ def of_ways(model: Trained, first: Tensor, second: Tensor, classifier: Classifie
         a, b = (adversarial.drawn(model, len(first), noise) for noise in noises)
     else:
         a, b = (adversarial.seen(model, x, noise) for x, noise in zip((first, second), noises, strict=True))
+    # Told its vector at every step, a generator looks at no z.
+    unused = {"z_T"} if a.z_T is None else {"z"} if model.card["predicts"]["semantic"] == "every" else set()
     said = {}
     for kind in (*KINDS, POSTERIOR):
-        if kind == "z_T" and a.z_T is None:
-            continue
-        ways = semantics.interpolation(model, semantics.between(a, b, kind, STEPS))
-        said[kind] = asdict(semantics.smoothness(ways, classifier))
+        if kind not in unused:
+            ways = semantics.interpolation(model, semantics.between(a, b, kind, STEPS))
+            said[kind] = described(semantics.smoothness(ways, classifier))
     return said
+
+
+def described(smooth: semantics.Smoothness) -> dict[str, Any]:
+    """Its numbers, null where there is none."""
+    return {key: None if value != value else value for key, value in asdict(smooth).items()}
 
 
 def of_directions(model: Trained, images: Tensor, labels: Tensor, classifier: Classifier) -> list[dict[str, Any]]:
@@ -105,17 +115,21 @@ def of_time(model: Trained) -> dict[str, float]:
     return said
 
 
-def distance(made: list[Tensor], source: dict[str, Any]) -> dict[str, float]:
-    """Fréchet distance to the training images, the mean over seeds, and its 95 % interval."""
-    name = references.networks_for(source["name"], source["size"])[0]
-    extractor = references.feature_network(name)
-    against = references.read(source["name"], source["size"], name).train
-    generator = torch.Generator().manual_seed(0)
-    each = [metrics.frechet_interval(metrics.features(extractor, x), against, generator=generator) for x in made]
-    value = sum(one.value for one in each) / len(each)
-    # An interval of a distance is cut at 0, so its wider half is the honest one; seeds are independent.
-    half = sum(max(one.high - one.value, one.value - one.low) ** 2 for one in each) ** 0.5 / len(each)
-    return {"value": value, "low": value - half, "high": value + half, "images": len(made[0]), "seeds": len(made)}
+def distance(made: list[Tensor], model: Trained, calls: int, folder: Path) -> dict[str, Any]:
+    """Fréchet distance to the training images, the mean over seeds with its 95 % interval, and scores beside it."""
+    plan = Plan(model.name, "ddgan", model.steps.steps + calls, count=len(made[0]))
+    judge = RIVALS[model.card["data"]["name"]].judge
+    found = []
+    for seed, images in zip(SEEDS, made, strict=True):
+        rows = evaluation.evaluate(plan, [Drawn(images, None, plan.nfe)], [seed], folder=folder)["rows"]
+        found.append({row["metric"]: row for row in rows if row["extractor"] in (judge, rows[0]["extractor"])})
+    fd = boards.pooled(model.name, plan.nfe, plan.nfe, [next(iter(rows.values())) for rows in found])
+    scores = {
+        called: sum(rows[metric.format(judge=judge)]["value"] for rows in found) / len(found)
+        for called, metric in SCORES.items()
+    }
+    about = {"floor": fd.floor, "images": fd.count, "seeds": fd.seeds}
+    return {"value": fd.value, "low": fd.low, "high": fd.high, **about, "scores": scores}
 
 
 def of_call(name: str) -> list[dict[str, Any]]:
@@ -129,7 +143,9 @@ def of_call(name: str) -> list[dict[str, Any]]:
     return [{"data": name, "checkpoint": rival.checkpoint, "seconds": taken, "threads": torch.get_num_threads()}]
 
 
-def of_network(model: Trained, source: dict[str, Any], test: data.Images, classifier: Classifier) -> dict[str, Any]:
+def of_network(
+    model: Trained, source: dict[str, Any], test: data.Images, classifier: Classifier, folder: Path
+) -> dict[str, Any]:
     """All but the seconds."""
     labels = test.labels
     if labels is None:
@@ -146,20 +162,24 @@ def of_network(model: Trained, source: dict[str, Any], test: data.Images, classi
         "trained_images": model.card["training"]["images"],
         "steps": model.steps.steps,
         "ways": of_ways(model, images[:PAIRS], images[PAIRS : 2 * PAIRS], classifier),
-        "explained": semantics.explained(model, classifier.features, noise),
         "distance": {},
     }
     kinds = {"gaussian": 0} | ({"prior": gates.PRIOR_CALLS} if model.prior is not None else {})
-    for kind, calls in kinds.items() if semantic else [("noise", 0)]:
+    kinds = kinds if semantic else {"noise": 0}
+    best = max(kinds.values())
+    each = [semantics.explained(model, classifier.features, samplers.white_noise(seed), calls=best) for seed in SEEDS]
+    said["explained"] = {kind: [one[kind] for one in each] for kind in each[0]}
+    for kind, calls in kinds.items():
         made = [
-            adversarial.generate(model, adversarial.drawn(model, gates.COUNT, samplers.white_noise(seed), calls=calls))
+            adversarial.generate(model, adversarial.drawn(model, IMAGES, samplers.white_noise(seed), calls=calls))
             for seed in SEEDS
         ]
-        said["distance"][kind] = distance(made, source)
+        said["distance"][kind] = distance(made, model, calls, folder)
     if semantic:
         back = adversarial.generate(model, adversarial.seen(model, images[:PAIRS], noise))
         said["seen again"] = float((back - images[:PAIRS]).abs().mean())
         said["directions"] = of_directions(model, images[: JUDGED + PAIRS], labels[: JUDGED + PAIRS], classifier)
+        said["ends"] = [[float(f"{x:.5g}") for x in z] for z in model.encoder(2 * images[: 2 * COUNT] - 1).tolist()]
     return said
 
 
@@ -178,7 +198,7 @@ def baselines(name: str, images: Tensor, classifier: Classifier) -> list[dict[st
         here, there = (samplers.white_noise(seed)(tuple(first.shape)) for seed in (0, 1))
         ways = semantics.ddim_between(trained.load(DENOISERS[name]), here, there, STEPS)
         found["DDIM, 50 steps"] = semantics.smoothness(ways, classifier)
-    return [{"data": name, "denoiser": denoiser, "called": who, **asdict(smooth)} for who, smooth in found.items()]
+    return [{"data": name, "denoiser": denoiser, "called": who, **described(smooth)} for who, smooth in found.items()]
 
 
 def apart(before: dict[str, Any], key: str, name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -206,7 +226,7 @@ def main() -> int:
     assert isinstance(classifier, Classifier)
     before = read_json(chosen.out)
     measured, rows = apart(before, "rows", source["name"])
-    known = {(row["checkpoint"], row["weights"], row["prior"]): row for row in measured}
+    known = {row["checkpoint"]: row for row in measured}
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
     own, beside = apart(before, "baselines", source["name"])
     if not own or own[0]["denoiser"] != denoiser_of(source["name"]):
@@ -216,11 +236,15 @@ def main() -> int:
     for card in cards:
         model = trained.load(card["name"], chosen.folder)
         prior = None if model.prior is None else model.prior.card["weights"]["sha256"]
-        row = known.get((card["name"], card["weights"]["sha256"], prior)) or of_network(model, source, test, classifier)
-        rows.append(row | {"seconds": of_time(model), "threads": torch.get_num_threads()})
-        print(json.dumps(rows[-1] | {"directions": None}), flush=True)
-        commands = "; ".join(f"python tools/measure_semantics.py {each}" for each in sorted({r["data"] for r in rows}))
-        results.write(chosen.out, commands, rows, pairs=PAIRS, baselines=beside, calls=calls)
+        sums = {"weights": card["weights"]["sha256"], "prior": prior}
+        row = known.get(card["name"], {})
+        if not sums.items() <= row.items():
+            row = of_network(model, source, test, classifier, chosen.folder)
+        known[card["name"]] = row | {"seconds": of_time(model), "threads": torch.get_num_threads()}
+        print(json.dumps(known[card["name"]] | {"directions": None, "ends": None}), flush=True)
+        every = [*rows, *known.values()]
+        commands = "; ".join(f"python tools/measure_semantics.py {each}" for each in sorted({r["data"] for r in every}))
+        results.write(chosen.out, commands, every, pairs=PAIRS, baselines=beside, calls=calls)
     return 0
 
 

@@ -28,7 +28,7 @@ from fewsteps.networks import DDGAN, Discriminator, LatentPrior, SemanticEncoder
 from fewsteps.networks.gan import group_spread, unit
 from fewsteps.training import RECIPES, loop, recipe, train
 from fewsteps.training.loop import AdversarialRun
-from fewsteps.training.recipes import PLANNED, TABLE_1
+from fewsteps.training.recipes import LONG, PLANNED, TABLE_1
 from fewsteps.training.team import Team
 
 FULL = replace(recipe("digits-progddgan"), batch=16)
@@ -629,6 +629,12 @@ class TestTraining:
             "progddgan-constant": ("special", "first", "pfr", [0.6, 0.6]),
             "progddgan-uniform": ("special", "first", "pfr", None),
         }
+        for end in LONG:
+            short, long = (RECIPES[f"fashion-{end}{suffix}"] for suffix in ("", "-long"))
+            own, other = (made.objective(images).predicts for made in (long, short))
+            assert (own["share"] or [0] * 3)[2] == (PLANNED["fashion-long"] if own["share"] else 0)
+            assert {**own, "share": 0} == {**other, "share": 0}
+            assert long.name in gates.GATES and long.network == short.network and "beside" not in long.extra
         four = RECIPES["fashion-ddgan4"].objective(images).predicts
         assert (four["steps"], four["schedule"], four["semantic"]) == (4, "common", "never")
 

@@ -14,6 +14,7 @@ import torch
 from fewsteps import checkpoints, data, samplers, trained
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.experiments import adversarial, semantics
+from fewsteps.experiments import semantic_tables as tables
 from fewsteps.losses import Adversarial
 from fewsteps.networks import Classifier, build
 from fewsteps.training import recipe, train
@@ -282,18 +283,71 @@ class TestDirections:
             semantics.direction(drawn(10, 3), torch.ones(9, dtype=torch.bool))
 
 
-def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatch):
-    """PD-7: rows and baselines in one file; baselines are of a data set and of its denoiser's weights."""
+def loaded():
+    """``tools/measure_semantics.py`` as a module."""
     path = Path(__file__).resolve().parents[2] / "tools" / "measure_semantics.py"
     spec = importlib.util.spec_from_file_location("measure_semantics", path)
     assert spec is not None and spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def test_what_is_measured_is_what_the_chapter_reads(tmp_path, monkeypatch):
+    """PD-2, PD-7, PD-8: generators of one training step, measured on few images, stopped, gone on with, and shown."""
+    tool = loaded()
+    small = {"PAIRS": 4, "STEPS": 3, "JUDGED": 300, "IMAGES": 24, "TIMED": 4, "SEEDS": (0, 1)}
+    for name, value in small.items():
+        monkeypatch.setattr(tool, name, value)
+    for name in ("digits-ddgan2", "digits-progddgan"):
+        train(replace(recipe(name), batch=8), tmp_path, steps=1, device="cpu")
+        (tmp_path / "state.safetensors").unlink()
+    out = tmp_path / "semantics.json"
+    monkeypatch.setattr("sys.argv", ["tool", "digits", "--folder", str(tmp_path), "--out", str(out)])
+    measure, asked = tool.of_network, []
+
+    def once(model, *given):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(model.name)
+        return measure(model, *given)
+
+    def run():
+        with torch.enable_grad():  # main turns it off, for good
+            assert tool.main() == 0
+        return json.loads(out.read_text())["rows"]
+
+    monkeypatch.setattr(tool, "of_network", once)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    first = json.loads(out.read_text())["rows"]
+    monkeypatch.setattr(tool, "of_network", measure)
+    rows = run()
+    assert [row["checkpoint"] for row in rows] == ["digits-ddgan2", "digits-progddgan"] and len(first) == 1
+    assert {**rows[0], "seconds": 0} == {**first[0], "seconds": 0}
+    found = tables.read("digits", out)
+    full = found.rows["progddgan"]
+    assert set(full["ways"]) == {"z_T", "z", "x_T", "posterior"} and set(found.rows["ddgan2"]["distance"]) == {"noise"}
+    assert all(len(values) == 2 for values in full["explained"].values())
+    assert set(full["distance"]["gaussian"]["scores"]) == set(tables.SCORES)
+    assert len(full["directions"]) == 10 and set(tables.moves(found, full["weights"])) == set("0123456789")
+    model = trained.load("digits-progddgan", tmp_path)
+    assert tables.ends(found, full["weights"]).shape == (2 * tool.COUNT, model.encoder.latent)
+    for pair in (tables.table_1, tables.ways, tables.explained, tables.directions, tables.speed):
+        columns, lines = pair(found)
+        assert lines and all(len(line) == len(columns) for line in lines)
+    assert "PD-8 cannot be judged yet" not in tables.verdict_speed(found)
+    assert "on digits" in tables.verdict_explained(found) and "not measured" in tables.verdict_table_1(found)
+
+
+def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatch):
+    """PD-7: rows and baselines in one file; baselines are of a data set and of its denoiser's weights."""
+    tool = loaded()
     train(replace(recipe("digits-progddgan"), batch=8), tmp_path, steps=1, device="cpu")
     out = tmp_path / "out" / "semantics.json"
     asked = []
 
-    def of_network(model, source, test, classifier):
+    def of_network(model, source, test, classifier, folder):
         asked.append(model.name)
         return {"data": source["name"], "checkpoint": model.name, "weights": model.card["weights"]["sha256"],
                 "prior": None}  # fmt: skip

@@ -103,6 +103,12 @@ LONG_RUNS = {
 }
 
 _DDIM = {"eta": 0.0}
+FEW_CALLS: dict[str, Method] = {
+    "DDIM": Method("ddim"),
+    "DPM-Solver++(2M)": Method("dpmpp_2m"),
+    "DDPM, large variance": Method("ddpm_large"),
+}
+"""What a GAN of a few steps is compared with (PD-8)."""
 NATIVE_VP: dict[str, Method] = {
     "DDIM": Method("ddim"),
     "DPM-Solver++(2M)": Method("dpmpp_2m"),
@@ -225,6 +231,25 @@ def scoreboard(
         *table(network, JUDGED, rest, scale=scale, folder=folder),
         *table(network, LONG_RUNS, scale.pick(smoke=(), cpu=(100,), gpu=(100, *LONG)), scale=scale, folder=folder),
     ]
+
+
+def few_calls(network: str, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
+    """What a GAN of a few steps is compared with: a denoiser told no class either, with 2 to 50 calls.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such network.
+
+    Notes
+    -----
+    Source: PD-8, Tables 2 and 3.
+    """
+    cells = table(network, FEW_CALLS, (50,), scale=scale, folder=folder)
+    if scale.name != "smoke":  # which has one small cell of every kind already
+        solver = {"DPM-Solver++(2M)": FEW_CALLS["DPM-Solver++(2M)"]}
+        cells += table(network, solver, (2, 3, 4, 5, 10, 20), scale=scale, folder=folder)
+    return [replace(cell, plan=replace(cell.plan, labels="any", half=False)) for cell in cells]
 
 
 def longest(network: str, *, scale: Profile = CPU, folder: Path = checkpoints.FOLDER) -> list[Cell]:
@@ -391,6 +416,7 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
     "predictions-fashion": partial(table, "fashion", PREDICTED, NFE[:2]),
     "predictions-faces": partial(table, "faces", PREDICTED, NFE[:2], count=FEW),
     "native-vp": partial(table, "fashion-vp", NATIVE_VP),
+    "few-fashion": partial(few_calls, "fashion"),
     "places-mnist": partial(table, "mnist", PLACED, (20,)),
     "space-faces": partial(table, "faces", WITH_SPACE, (20,), count=FEW),
     "sensitivity-mnist": partial(sensitivity, "mnist"),

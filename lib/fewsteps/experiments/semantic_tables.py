@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,26 +20,33 @@ from fewsteps.experiments.adversarial import POSTERIOR
 from fewsteps.experiments.gates import PRIOR_CALLS
 from fewsteps.training.recipes import TABLE_1
 
-FULL, BASE = "progddgan", "ddgan2"
+FULL, BASE, SPECIAL = "progddgan", "ddgan2", "ddgan2-special"
+LONG = "-long"  # ends the names of those that were trained for two hours
 CALLED = {"z_T": "z_T", "z": "z", "x_T": "x_T", POSTERIOR: "noise of the posterior"}
 CLAIMED = {"ddgan2-se": -1, "ddgan2-pixels": 1, "ddgan2-features": -1, "progddgan": -1}
-"""Rows of Table 1 in its order, and whether the paper's distance falls or rises against the row before."""
+"""Rows of Table 1 in its order, and whether the paper's distance falls or rises against the row before. The first is
+judged against the baseline on its own schedule, from which it differs in the encoder alone."""
+CONTROLS = {"progddgan-constant": "P constant", "progddgan-uniform": "t uniform"}
+OTHERS = {"progddgan-free": "without Eq. 10", "progddgan-every": "with z_T at every step"}
 MOVES = 0.5  # of how often z_T changes the class: a rival that moves less is no rival
-WORSE = 1.5  # times DDIM-50's distance: above, PD-8 is overturned (data/claims.yaml)
+WORSE, FASTER = 1.5, 10  # times DDIM-50's distance and speed: above and below, PD-8 is overturned (data/claims.yaml)
 
 
 @dataclass(frozen=True)
 class Rival:
-    """Denoisers that PD-8 is compared with: whose table of distances, and which network it is of."""
+    """Denoisers that PD-8 is compared with: whose table of distances, which network it is of, and who judges."""
 
     table: str
     checkpoint: str
+    judge: str
 
 
+SCORES = {"inception score": "IS-{judge}", "precision": "precision", "recall": "recall"}
+"""What stands beside a distance, and what :mod:`fewsteps.experiments.evaluation` calls it."""
 RIVALS = {
-    "fashion_mnist": Rival("native-vp", "fashion-vp"),
-    "digits": Rival("scoreboard-digits", "digits"),
-    "cifar10": Rival("scoreboard-cifar10", "cifar10"),
+    "fashion_mnist": Rival("few-fashion", "fashion", "fashion-classifier"),
+    "digits": Rival("scoreboard-digits", "digits", "digits-classifier"),
+    "cifar10": Rival("scoreboard-cifar10", "cifar10", "cifar10-classifier"),
 }
 
 
@@ -65,7 +72,13 @@ class Measured:
 
     def title(self, end: str) -> str:
         """What Table 1 calls a row, or what it is a control for."""
-        return TABLE_1[end][0] if end in TABLE_1 else f"T = {self.rows[end]['steps']}"
+        short = end.removesuffix(LONG)
+        called = TABLE_1[short][0] if short in TABLE_1 else f"T = {self.rows[end]['steps']}"
+        return f"{called}, two hours" if end.endswith(LONG) else called
+
+    def trained(self, end: str) -> str:
+        """The row of that end which was trained for longer, if there are two."""
+        return end + LONG if end + LONG in self.rows else end
 
 
 def read(data: str, path: Path = results.FOLDER / "semantics.json") -> Measured:
@@ -99,6 +112,11 @@ def read(data: str, path: Path = results.FOLDER / "semantics.json") -> Measured:
     return Measured(data, {end: rows[end] for end in order if end in rows}, beside, calls[0] if calls else None)
 
 
+def longest(short: str, end: str, here: Collection[str]) -> str | None:
+    """The checkpoint of a data set and an end that was trained for longest, of those that are there."""
+    return next((name for name in (f"{short}-{end}{LONG}", f"{short}-{end}") if name in here), None)
+
+
 def quality(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """The distance that stands for a row: with the prior where it has one, else with what it is drawn from."""
     distance = row["distance"]
@@ -120,6 +138,8 @@ def table_1(found: Measured) -> tuple[list[str], list[list[str]]]:
     columns = ["method", "vectors from", "FD", "roughness of the latent space", "images seen"]
     lines = []
     for end, row in found.rows.items():
+        if end.endswith(LONG):
+            continue
         way = row["ways"].get("z_T") or row["ways"]["z"]
         for kind, distance in row["distance"].items():
             lines.append([found.title(end), kind, _interval(distance), _rough(way), f"{row['trained_images']:,}"])
@@ -133,19 +153,62 @@ def verdict_table_1(found: Measured) -> str:
     -----
     Source: PD-8, Table 1.
     """
-    order = [BASE, *CLAIMED]
-    missing = [end for end in order if end not in found.rows]
-    if missing:
-        return f"The order of Table 1 cannot be judged yet, without {', '.join(missing)}."
+    order = [SPECIAL, *CLAIMED]
+    if (why := _unequal(found, [BASE, *order])) is not None:
+        return f"The order of Table 1 cannot be judged yet: {why}."
+    kind = _kind(found, order)
+    by = {end: found.rows[end]["distance"].get(kind) or quality(found.rows[end]) for end in (BASE, *order)}
     said, right = [], []
     for before, end in pairwise(order):
-        one, other = quality(found.rows[end]), quality(found.rows[before])
-        sign = _apart(one, other)
+        sign = _apart(by[end], by[before])
         right.append(sign == CLAIMED[end])
         words = {0: "not apart", CLAIMED[end]: "as in the paper", -CLAIMED[end]: "the other way"}[sign]
-        said.append(f"{found.title(end)}: {_number(other['value'])} → {_number(one['value'])}, {words}")
+        said.append(f"{found.title(end)}: {_number(by[before]['value'])} → {_number(by[end]['value'])}, {words}")
     verdict = "holds" if all(right) else "does not hold"
-    return f"{'; '.join(said)}. That the parts act in this order **{verdict}** on {found.data}."
+    return (
+        f"{'; '.join(said)}. The first is against the baseline on the same schedule; on the common one the baseline is "
+        f"at {_interval(by[BASE])}. That the parts act in this order **{verdict}** on {found.data}."
+    )
+
+
+def verdict_progressive(found: Measured) -> str:
+    """Whether training that turns progressively to details beats P held constant, and t drawn uniformly.
+
+    Notes
+    -----
+    Source: PD-5, Eq. 11; PD-8, the sixth row that the text names.
+    """
+    order = [FULL, *CONTROLS]
+    if (why := _unequal(found, order)) is not None:
+        return f"PD-5 cannot be judged yet: {why}."
+    kind = _kind(found, order)
+    own = found.rows[FULL]["distance"][kind]
+    told = {end: found.rows[end]["distance"] for end in (*CONTROLS, *OTHERS) if end in found.rows}
+    words = {-1: "nearer than", 0: "not apart from", 1: "farther than"}
+    said = [
+        f"{words[_apart(own, distance[kind])]} {(CONTROLS | OTHERS)[end]} ({_interval(distance[kind])})"
+        for end, distance in told.items()
+        if kind in distance
+    ]
+    better = all(_apart(own, told[end][kind]) < 0 for end in CONTROLS)
+    return (
+        f"The progressive training is at {_interval(own)}, {', '.join(said)}: that it beats both controls "
+        f"**{'holds' if better else 'does not hold'}** on {found.data}."
+    )
+
+
+def _unequal(found: Measured, ends: Collection[str]) -> str | None:
+    """Why rows cannot be compared: one is missing, or they have seen unlike numbers of images."""
+    if missing := [end for end in ends if end not in found.rows]:
+        return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not measured on {found.data}"
+    seen = {found.rows[end]["trained_images"] for end in ends}
+    return None if len(seen) == 1 else f"its rows have seen {min(seen):,} to {max(seen):,} images"
+
+
+def _kind(found: Measured, ends: Collection[str]) -> str:
+    """Where vectors come from in a comparison: the prior, if all that are told vectors have one."""
+    told = [found.rows[end]["distance"] for end in ends if "noise" not in found.rows[end]["distance"]]
+    return "prior" if all("prior" in distance for distance in told) else "gaussian"
 
 
 def ways(found: Measured) -> tuple[list[str], list[list[str]]]:
@@ -177,12 +240,13 @@ def verdict_ways(found: Measured) -> str:
 
     Source: PD-7, section 5.2.
     """
-    if FULL not in found.rows:
+    full, base = found.trained(FULL), found.trained(BASE)
+    if full not in found.rows:
         return f"PD-7 cannot be judged yet: {FULL} is not measured on {found.data}."
-    own = found.rows[FULL]["ways"]["z_T"]
+    own = found.rows[full]["ways"]["z_T"]
     rivals = {}
-    if BASE in found.rows:
-        rivals["the baseline's z"] = found.rows[BASE]["ways"]["z"]
+    if base in found.rows:
+        rivals["the baseline's z"] = found.rows[base]["ways"]["z"]
     if "DDIM, 50 steps" in found.baselines:
         rivals["DDIM's x_T"] = found.baselines["DDIM, 50 steps"]
     if not rivals:
@@ -192,6 +256,8 @@ def verdict_ways(found: Measured) -> str:
         f"that of {called} {_rough(way)}{'' if called in counted else ' (it hardly changes the class)'}"
         for called, way in rivals.items()
     ]
+    if not counted:
+        return f"PD-7 cannot be judged: no rival changes the class half as often as z_T does on {found.data}."
     smoother = all(own["high"] < way["low"] for way in counted.values())
     pixels = found.baselines.get("pixels")
     beside = f" Blended pixels have {_rough(pixels)}." if pixels else ""
@@ -210,28 +276,29 @@ def explained(found: Measured) -> tuple[list[str], list[list[str]]]:
     """
     columns = ["method", *CALLED.values()]
     lines = [
-        [found.title(end), *(_number(row["explained"][kind]) if kind in row["explained"] else "–" for kind in CALLED)]
+        [found.title(end), *(_seeds(row["explained"][kind]) if kind in row["explained"] else "–" for kind in CALLED)]
         for end, row in found.rows.items()
     ]
     return columns, lines
 
 
 def verdict_explained(found: Measured) -> str:
-    """Whether z_T explains most, of the four.
+    """Whether z_T explains most, of the four; with every seed.
 
     Notes
     -----
     Source: PD-2, section 5.4.
     """
-    if FULL not in found.rows:
+    full = found.trained(FULL)
+    if full not in found.rows:
         return f"PD-2 cannot be judged yet: {FULL} is not measured on {found.data}."
-    shares = found.rows[FULL]["explained"]
+    shares = found.rows[full]["explained"]
     rest = {kind: share for kind, share in shares.items() if kind != "z_T"}
-    largest = max(rest, key=lambda kind: rest[kind])
-    holds = all(shares["z_T"] > shares[kind] for kind in ("x_T", "z"))
-    said = f"z_T explains {shares['z_T']:.0%} of the variance, the next of the four, {CALLED[largest]}, "
+    largest = max(rest, key=lambda kind: sum(rest[kind]))
+    holds = all(min(shares["z_T"]) > max(shares[kind]) for kind in ("x_T", "z"))
+    said = f"z_T explains {_seeds(shares['z_T'])} of the variance, the next of the four, {CALLED[largest]}, "
     return (
-        f"{said}{rest[largest]:.0%}: that z_T decides what is shown **{'holds' if holds else 'does not hold'}** "
+        f"{said}{_seeds(rest[largest])}: that z_T decides what is shown **{'holds' if holds else 'does not hold'}** "
         f"on {found.data}."
     )
 
@@ -271,7 +338,7 @@ def verdict_prior(found: Measured) -> str:
     -----
     Source: PD-6, section 5.1 (Table 3 counts two calls).
     """
-    row = found.rows.get(FULL)
+    row = found.rows.get(found.trained(FULL))
     if row is None or "prior" not in row["distance"]:
         return f"PD-6 cannot be judged yet: {FULL} has no prior that was measured on {found.data}."
     seconds, distance = row["seconds"], row["distance"]
@@ -293,7 +360,7 @@ def directions(found: Measured) -> tuple[list[str], list[list[str]]]:
     -----
     Source: PD-7, attribute manipulation.
     """
-    row = found.rows.get(FULL, {})
+    row = found.rows.get(found.trained(FULL), {})
     lines = [
         [str(entry["class"]), f"{entry['accuracy']:.0%}", _number(entry["before"]), _number(entry["after"])]
         for entry in row.get("directions", [])
@@ -314,10 +381,27 @@ def moves(found: Measured, weights: str) -> dict[str, Tensor]:
     -----
     Source: PD-7, BASE-DIFFAE.
     """
-    row = found.rows.get(FULL, {})
+    row = found.rows.get(found.trained(FULL), {})
     if row.get("weights") != weights:
         return {}
     return {str(entry["class"]): torch.tensor(entry["moves"]) for entry in row["directions"] if "moves" in entry}
+
+
+def ends(found: Measured, weights: str) -> Tensor | None:
+    """Semantic vectors of test images, (N, latent), to drag between; None where those of these weights are not known.
+
+    Parameters
+    ----------
+    found : Measured
+    weights : str
+        As for :func:`moves`.
+
+    Notes
+    -----
+    Source: PD-7, Fig. 3.
+    """
+    row = found.rows.get(found.trained(FULL), {})
+    return torch.tensor(row["ends"]) if row.get("weights") == weights and "ends" in row else None
 
 
 def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
@@ -328,14 +412,31 @@ def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
     Source: PD-8, Tables 2 and 3.
     """
     lines = []
-    for end in (BASE, "ddgan4", FULL):
+    for end in map(found.trained, (BASE, "ddgan4", FULL)):
         if end in found.rows:
             row = found.rows[end]
             calls, seconds = _cost(row)
-            lines.append([found.title(end), calls, _number(seconds), _interval(quality(row))])
-    for entry, seconds in _rivals(found):
-        lines.append([entry.method, str(entry.nfe), _number(seconds), _interval(_span(entry))])
-    return ["method", "network calls", "s for 100 images", "FD"], lines
+            scores = quality(row)["scores"]
+            lines.append(
+                [
+                    found.title(end),
+                    calls,
+                    _number(seconds),
+                    _interval(quality(row)),
+                    *(_number(scores[k]) for k in SCORES),
+                ]
+            )
+    for entry, seconds, scores in _rivals(found):
+        lines.append(
+            [
+                entry.method,
+                str(entry.nfe),
+                _number(seconds),
+                _interval(_span(entry)),
+                *(_number(scores[k]) for k in SCORES),
+            ]
+        )
+    return ["method", "network calls", "s for 100 images", "FD", *SCORES], lines
 
 
 def verdict_speed(found: Measured) -> str:
@@ -345,35 +446,43 @@ def verdict_speed(found: Measured) -> str:
     -----
     Source: PD-8, section 5.3.
     """
-    rivals = _rivals(found)
-    fifty = [(entry, seconds) for entry, seconds in rivals if entry.method == "DDIM" and entry.nfe == 50]
-    if FULL not in found.rows or not fifty:
+    rivals, full = _rivals(found), found.trained(FULL)
+    fifty = [(entry, seconds) for entry, seconds, _ in rivals if entry.method == "DDIM" and entry.nfe == 50]
+    if full not in found.rows or not fifty:
         return f"PD-8 cannot be judged yet: {FULL} or DDIM with 50 calls is not measured on {found.data}."
-    row, (ddim, slow) = found.rows[FULL], fifty[0]
+    row, (ddim, slow) = found.rows[full], fifty[0]
     own, taken = quality(row), _cost(row)[1]
-    ratio = own["value"] / ddim.value
-    as_fast = [e for e, seconds in rivals if e.method == "DPM-Solver++(2M)" and seconds <= taken]
+    ratio, faster = own["value"] / ddim.value, slow / taken
+    as_fast = [e for e, seconds, _ in rivals if e.method == "DPM-Solver++(2M)" and seconds <= taken]
     beaten = [e for e in as_fast if _apart(_span(e), own) <= 0]
-    holds = ratio <= WORSE and not beaten
+    holds = ratio <= WORSE and faster >= FASTER and not beaten
     solver = f"DPM-Solver++ with {beaten[0].nfe} calls is as good in that time" if beaten else (
         "DPM-Solver++ is not as good in that time" if as_fast else "DPM-Solver++ has no entry as fast"
     )  # fmt: skip
     return (
-        f"The distance is {_number(ratio)} times that of DDIM with 50 calls, at {_number(slow / taken)} times its "
+        f"The distance is {_number(ratio)} times that of DDIM with 50 calls, at {_number(faster)} times its "
         f"speed, the prior's calls counted; {solver}: that two steps are competitive "
         f"**{'holds' if holds else 'does not hold'}** on {found.data}."
     )
 
 
-def _rivals(found: Measured) -> list[tuple[boards.Entry, float]]:
-    """Entries of the denoiser's table, with seconds for 100 images: calls times the seconds of one."""
+def _rivals(found: Measured) -> list[tuple[boards.Entry, float, dict[str, float]]]:
+    """Entries of the denoiser's table, with seconds for 100 images, calls times the seconds of one, and scores."""
     if found.call is None or found.data not in RIVALS:
         return []
+    rival, methods = RIVALS[found.data], ("DDIM", "DPM-Solver++(2M)", "DDPM, large variance")
     try:
-        entries = boards.read(RIVALS[found.data].table, methods=("DDIM", "DPM-Solver++(2M)"))
+        entries = boards.read(rival.table, methods=methods)
+        scores = {
+            called: {
+                (e.method, e.nfe): e.value for e in boards.read(rival.table, metric.format(judge=rival.judge), methods)
+            }
+            for called, metric in SCORES.items()
+        }
     except DataError:
         return []
-    return [(entry, entry.calls * float(found.call["seconds"])) for entry in entries]
+    taken = float(found.call["seconds"])
+    return [(e, e.calls * taken, {k: by[e.method, e.nfe] for k, by in scores.items()}) for e in entries]
 
 
 def _cost(row: Mapping[str, Any]) -> tuple[str, float]:
@@ -403,5 +512,10 @@ def _rough(way: Mapping[str, Any]) -> str:
     return f"{way['roughness']:.2f} ({way['low']:.2f} to {way['high']:.2f})"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "–"
+def _seeds(values: Sequence[float]) -> str:
+    """A share: the mean over seeds, and their ends."""
+    return f"{sum(values) / len(values):.0%} ({min(values):.0%} to {max(values):.0%})"
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.3g}" if value is not None and math.isfinite(value) else "–"

@@ -83,7 +83,7 @@ def interpolation(model: Trained, ways: Sequence[Inputs]) -> Tensor:
     return torch.stack([generate(model, inputs) for inputs in ways], dim=1)
 
 
-def pictures(model: Trained, seed: int = 0, steps: int = 7) -> dict[str, Tensor]:
+def pictures(model: Trained, seed: int = 0, steps: int = 7, *, calls: int = 0) -> dict[str, Tensor]:
     """Images on the way from one draw of an input to another, for each input that the model has.
 
     Parameters
@@ -93,6 +93,8 @@ def pictures(model: Trained, seed: int = 0, steps: int = 7) -> dict[str, Tensor]
         Of the first draw; the second has the next.
     steps : int
         Images on a way.
+    calls : int
+        Of the prior, see :func:`fewsteps.experiments.adversarial.semantic_vectors`.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def pictures(model: Trained, seed: int = 0, steps: int = 7) -> dict[str, Tensor]
     -----
     Source: PD-7, Fig. 3.
     """
-    a, b = (drawn(model, 1, samplers.white_noise(seed + k)) for k in (0, 1))
+    a, b = (drawn(model, 1, samplers.white_noise(seed + k), calls=calls) for k in (0, 1))
     kinds = [kind for kind in (*KINDS, POSTERIOR) if kind != "z_T" or a.z_T is not None]
     return {kind: interpolation(model, between(a, b, kind, steps))[0] for kind in kinds}
 
@@ -286,7 +288,9 @@ def ddim_between(model: Trained, first: Tensor, second: Tensor, steps: int, *, c
     return torch.stack(made, dim=1)
 
 
-def explained(model: Trained, features: Features, noise: Noise, *, bases: int = 10, each: int = 10) -> dict[str, float]:
+def explained(
+    model: Trained, features: Features, noise: Noise, *, bases: int = 10, each: int = 10, calls: int = 0
+) -> dict[str, float]:
     """Share of the variance of features that is left when one input alone varies: Sobol's total index of it.
 
     Parameters
@@ -299,6 +303,8 @@ def explained(model: Trained, features: Features, noise: Noise, *, bases: int = 
         Sets of inputs that are held.
     each : int
         Images per base and input, at least 2.
+    calls : int
+        Of the prior, see :func:`fewsteps.experiments.adversarial.semantic_vectors`.
 
     Returns
     -------
@@ -317,7 +323,7 @@ def explained(model: Trained, features: Features, noise: Noise, *, bases: int = 
     """
     integer("bases", bases, least=2)
     integer("each", each, least=2)
-    base, other = drawn(model, bases, noise), drawn(model, bases * each, noise)
+    base, other = drawn(model, bases, noise, calls=calls), drawn(model, bases * each, noise, calls=calls)
     held = base.part(torch.arange(bases).repeat_interleave(each))
     total = features(generate(model, other)).double().var(0).sum()
     changed = {kind: held.given(kind, other.value(kind)) for kind in KINDS if kind != "z_T" or held.z_T is not None} | {
