@@ -297,8 +297,8 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-# A network that a loss looks through must not judge what was trained by it. (The GANs of CIFAR-10, which wait for a GPU,
-# and the digits' look through the classifier that judges them.)
+# A network that a loss looks through must not judge what was trained by it. (The GANs of CIFAR-10, which wait for a
+# GPU, and those of digits look through the classifier that judges them.)
 RECIPES["fashion-eye"] = replace(
     RECIPES["fashion-classifier"],
     name="fashion-eye",
