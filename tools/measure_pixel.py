@@ -156,7 +156,7 @@ def forms(
     folder: Path,
 ) -> None:
     """Images of every form from every start."""
-    wanted = [
+    wanted: list[tuple[pixel_aware.Form, dict[str, Any]]] = [
         (
             form,
             {"kind": "images", "form": name, "start": start, "seed": seed, "images": count}
