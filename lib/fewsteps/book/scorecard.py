@@ -153,9 +153,9 @@ def page(root: Path | str) -> str:
         "# Scorecard",
         "**What did the papers claim, and what is left of each claim when it is computed?** Every line was written "
         "down with its metric, its budget, its baseline and what would overturn it before the run that judges it; "
-        "verdict and evidence came after, and where something was added later a note says so. A verdict is about the "
-        'conditions it names: "here" are networks of about a million parameters, images of 32 and 64 pixels, and exact '
-        "Gaussians of any size.",
+        "where not, a note says so. Verdict and evidence came after; a note says what was added later. A verdict is "
+        'about the conditions it names: "here" are networks of about a million parameters, images of 32 and 64 pixels, '
+        "and exact Gaussians of any size.",
         _counts(claims),
     ]
     for prefix, heading in HEADINGS.items():
