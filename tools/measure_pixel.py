@@ -34,7 +34,7 @@ import torch
 
 from fewsteps import checkpoints, results, trained
 from fewsteps.errors import DataError
-from fewsteps.experiments import gates, pixel_aware, references, starts
+from fewsteps.experiments import gates, pixel_aware, pixel_tables, references, starts
 from fewsteps.experiments import pixel_measures as measures
 from fewsteps.experiments.sampling import Plan, sample
 
@@ -55,6 +55,9 @@ RIVALS = {
     "DPM-Solver++, 100": ("dpmpp_2m", 100, "karras"),
 }
 """The samplers of Tables 1 and 2, and DDPM with as many steps as T: sampler, network calls, grid."""
+LATE = (
+    "either"  # the head that came later than the rest: it may be missing, and its weights stand in its own rows alone
+)
 LONG, FEWER = 1000, 256
 """From how many calls a rival makes but so many images, of one seed: an hour's work and more for 1000."""
 
@@ -90,17 +93,16 @@ def measure(
 ) -> None:
     """All of one data set."""
     there = pixel_aware.there(data_name, suffix, folder)
-    if missing := [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in there]:
+    if missing := [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in {*there, LATE}]:
         raise DataError(f"{', '.join(missing)} are not among the checkpoints: fewsteps train makes them.")
-    networks = {end: pixel_aware.load(there[end], folder) for end in ("parallel", "single", "either")}
+    networks = {end: pixel_aware.load(there[end], folder) for end in ("parallel", "single", LATE) if end in there}
     parallel, single = networks["parallel"], networks["single"]
     ends = ("scale", "scale-log", "direct")
     estimators = {end: pixel_aware.Estimator(trained.load(there[end], folder)) for end in ends}
     source = parallel.model.card["data"]
     known, unseen = measures.pixels_of(source["name"], source["size"])
     sums = {end: checkpoints.card(name, folder)["weights"]["sha256"][:16] for end, name in there.items()}
-    # The head of either schedule came later than the rest: its weights stand in its own rows alone.
-    late = {"either": sums.pop("either")}
+    late = {LATE: sums.pop(LATE)} if LATE in there else {}
     about: dict[str, Any] = {"data": data_name, "suffix": suffix, "T": parallel.steps, "gamma": parallel.gamma}
     own = {"data": data_name, "suffix": suffix}
     about["weights"] = sums
@@ -129,11 +131,11 @@ def measure(
                 for end, who in (("parallel", "network"), ("single", "single")):
                     checkpoints.record(there[end], folder, {"pixel": {"noise_ratio": ratios[who]}})
             table.add({"kind": "noise", "i": i, **about, "errors": found, "ratios": ratios})
-    if not table.has(kind="either", **about):
-        found = measures.noise_errors(parallel, networks["either"], known, unseen[:TRAJECTORIES], parallel.steps)
+    if late and not table.has(kind=LATE, **about):
+        found = measures.noise_errors(parallel, networks[LATE], known, unseen[:TRAJECTORIES], parallel.steps)
         ratio = measures.noise_ratio(found, "single")
-        checkpoints.record(there["either"], folder, {"pixel": {"noise_ratio": ratio}})
-        table.add({"kind": "either", **about, **late, "ratio": ratio})
+        checkpoints.record(there[LATE], folder, {"pixel": {"noise_ratio": ratio}})
+        table.add({"kind": LATE, **about, **late, "ratio": ratio})
     if not table.has(kind="algorithm", **about):
         rows = measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES)
         table.add(*({"kind": "algorithm", **about, **row} for row in rows))
@@ -163,7 +165,7 @@ def forms(
             | (late if form.network in late else {}),
         )
         for name, form in pixel_aware.FORMS.items()
-        if form.predictions <= about["T"]
+        if form.predictions <= about["T"] and form.network in networks
         for start in starts.STARTS
         for seed in range(seeds)
     ]
@@ -309,7 +311,7 @@ def main(given: list[str]) -> int:
     torch.set_grad_enabled(False)
     every = [
         name
-        for name in ("mnist", "fashion", "cifar10")
+        for name in pixel_tables.SETS
         if chosen.only == "rivals"
         or len(pixel_aware.there(name, chosen.suffix, chosen.folder)) == len(pixel_aware.ENDS)
     ]

@@ -101,7 +101,7 @@ def seconds_per_100(make: Callable[[], object], runs: int = 5) -> float:
     return sorted(taken[1:])[runs // 2] * 100 / TIMED
 
 
-def of_time(model: Trained) -> dict[str, float]:
+def of_time(model: Trained) -> dict[str, Any]:
     """Of the generator's steps, and of both ways to a semantic vector."""
     inputs = adversarial.drawn(model, TIMED, samplers.white_noise(0))
     said = {"generator": seconds_per_100(lambda: adversarial.generate(model, inputs))}
@@ -112,7 +112,7 @@ def of_time(model: Trained) -> dict[str, float]:
             said["prior"] = seconds_per_100(
                 lambda: adversarial.semantic_vectors(model, TIMED, noise, calls=gates.PRIOR_CALLS)
             )
-    return said
+    return {"seconds": said, "threads": torch.get_num_threads()}
 
 
 def distance(made: list[Tensor], model: Trained, calls: int, folder: Path) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def distance(made: list[Tensor], model: Trained, calls: int, folder: Path) -> di
     found = []
     for seed, images in zip(SEEDS, made, strict=True):
         rows = evaluation.evaluate(plan, [Drawn(images, None, plan.nfe)], [seed], folder=folder)["rows"]
-        found.append({row["metric"]: row for row in rows if row["extractor"] in (judge, rows[0]["extractor"])})
-    fd = boards.pooled(model.name, plan.nfe, plan.nfe, [next(iter(rows.values())) for rows in found])
+        found.append({row["metric"]: row for row in rows if row["extractor"] == judge})
+    fd = boards.pooled(model.name, plan.nfe, plan.nfe, [rows[f"FD-{judge}"] for rows in found])
     scores = {
         called: sum(rows[metric.format(judge=judge)]["value"] for rows in found) / len(found)
         for called, metric in SCORES.items()
@@ -157,8 +157,7 @@ def of_network(
     said: dict[str, Any] = {
         "data": source["name"],
         "checkpoint": model.name,
-        "weights": model.card["weights"]["sha256"],
-        "prior": None if model.prior is None else model.prior.card["weights"]["sha256"],
+        **sums(model),
         "trained_images": model.card["training"]["images"],
         "steps": model.steps.steps,
         "ways": of_ways(model, images[:PAIRS], images[PAIRS : 2 * PAIRS], classifier),
@@ -207,6 +206,14 @@ def apart(before: dict[str, Any], key: str, name: str) -> tuple[list[dict[str, A
     return [e for e in entries if e["data"] == name], [e for e in entries if e["data"] != name]
 
 
+def sums(model: Trained | None) -> dict[str, str | None]:
+    """The hashes of what a row was measured of; of a network that is nowhere, those of no row."""
+    if model is None:
+        return {"weights": None}
+    prior = None if model.prior is None else model.prior.card["weights"]["sha256"]
+    return {"weights": model.card["weights"]["sha256"], "prior": prior}
+
+
 def main() -> int:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -226,25 +233,36 @@ def main() -> int:
     assert isinstance(classifier, Classifier)
     before = read_json(chosen.out)
     measured, rows = apart(before, "rows", source["name"])
-    known = {row["checkpoint"]: row for row in measured}
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
     own, beside = apart(before, "baselines", source["name"])
     if not own or own[0]["denoiser"] != denoiser_of(source["name"]):
         own = baselines(source["name"], test.images[order[: 2 * PAIRS]], classifier)
     beside += own
-    calls = apart(before, "calls", source["name"])[1] + of_call(source["name"])
-    for card in cards:
-        model = trained.load(card["name"], chosen.folder)
-        prior = None if model.prior is None else model.prior.card["weights"]["sha256"]
-        sums = {"weights": card["weights"]["sha256"], "prior": prior}
-        row = known.get(card["name"], {})
-        if not sums.items() <= row.items():
-            row = of_network(model, source, test, classifier, chosen.folder)
-        known[card["name"]] = row | {"seconds": of_time(model), "threads": torch.get_num_threads()}
-        print(json.dumps(known[card["name"]] | {"directions": None, "ends": None}), flush=True)
+    calls = apart(before, "calls", source["name"])[1]
+    models = {card["name"]: trained.load(card["name"], chosen.folder) for card in cards}
+    # What stands: rows of these weights, and of networks that are in another folder.
+    elsewhere = set(checkpoints.names()) - set(models)
+    known = {
+        row["checkpoint"]: row
+        for row in measured
+        if row["checkpoint"] in elsewhere or sums(models.get(row["checkpoint"])).items() <= row.items()
+    }
+
+    def keep() -> None:
         every = [*rows, *known.values()]
         commands = "; ".join(f"python tools/measure_semantics.py {each}" for each in sorted({r["data"] for r in every}))
         results.write(chosen.out, commands, every, pairs=PAIRS, baselines=beside, calls=calls)
+
+    for name, model in models.items():
+        if name not in known:
+            known[name] = of_network(model, source, test, classifier, chosen.folder) | of_time(model)
+            print(json.dumps(known[name] | {"directions": None, "ends": None}), flush=True)
+            keep()
+    # All times of one run, one after the other, or they could not be compared.
+    calls += of_call(source["name"])
+    for name, model in models.items():
+        known[name] |= of_time(model)
+    keep()
     return 0
 
 

@@ -116,6 +116,19 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     assert run(tool, stand_ins) == rows and not asked  # and once more measures nothing
 
 
+def test_the_head_that_came_late_may_be_missing(tool, stand_ins):
+    """PX-8: all else is measured without it, and nothing again when it comes."""
+    cards = {path: path.read_bytes() for path in stand_ins.glob("digits-either.*")}
+    for path in cards:
+        path.unlink()
+    without = run(tool, stand_ins, "--only", "networks")
+    assert not any("either" in row or row.get("form", "").startswith("either") for row in without)
+    for path, content in cards.items():
+        path.write_bytes(content)
+    rows = run(tool, stand_ins, "--only", "networks")
+    assert rows[: len(without)] == without and len(rows) == len(without) + 1 + 1 + 3
+
+
 def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, monkeypatch):
     """PX-9: of one network; the samplers beside it have nothing to do with its weights, nor with T."""
     first = run(tool, stand_ins)

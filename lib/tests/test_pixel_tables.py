@@ -190,6 +190,28 @@ def test_nothing_is_judged_before_all_is_measured():
     assert "DDIM is not measured" in tables.verdict_pass(measured(image_rows(), time_rows()))
 
 
+def test_a_run_that_stopped_before_a_network_is_waited_for():
+    """The parallel network's images alone judge nothing; those of the head of either schedule are waited for once it
+    is there."""
+    rows = [row for row in image_rows() if FORMS[row["form"]].network == "parallel"]
+    assert "measurements of images are there" in tables.verdict_algorithm(measured(rows))
+    rows = [row for row in image_rows() if FORMS[row["form"]].network != "either"]
+    assert "generates images **" in tables.verdict_algorithm(measured(rows))
+    assert "is not trained on MNIST yet" in tables.verdict_either(measured(rows))
+    there = {"kind": "network", "checkpoint": "mnist-either", "parameters": 1, "steps": 1}
+    assert "measurements of images are there" in tables.verdict_algorithm(measured(rows, [there]))
+
+
+@pytest.mark.parametrize(("value", "words"), [(2.0, "**holds**"), (3.05, "**does not hold**"), (4.0, "farther than")])
+def test_whether_seeing_one_schedule_is_enough_to_generate(value, words):
+    """PX-8: the head of either schedule against the scale alone, and DDIM beside it."""
+    ddim = [row | {"label": "DDIM, 10", "nfe": 10} for row in rival_rows(1.5) if row["nfe"] == 100]
+    rows = measured(image_rows({"either x10, kept": value, ("either x4, new", 0): 9.0}), ddim)
+    said = tables.verdict_either(rows)
+    assert words in said and "10 predictions under one for all pixels, the noise kept*" in said
+    assert "farther than DDIM with 10 calls (1.5 ± 0.1)" in said
+
+
 def test_rows_of_a_trial_are_not_pooled_with_others():
     trial = [row | {"count": 64} for row in image_rows(seeds=1)]
     with pytest.raises(DataError, match="rows of several counts"):
@@ -254,7 +276,7 @@ def test_data_sets_and_numbers_of_steps_stand_beside_each_other():
     assert by["the scale alone, from the law of vectors"] == ["3 ± 0.06"] * 2
     assert by["time of one pass over DDPM's"] == ["0.25", "–"] and by["DDIM, 100 calls"] == ["–"] * 2
     said = across.verdicts(own)
-    assert said.startswith("**MNIST**\n\n- The SSIM") and said.count("\n- ") == 4 and said.count("on MNIST") == 3
+    assert said.startswith("**MNIST**\n\n- The SSIM") and said.count("\n- ") == 5 and said.count("on MNIST") == 4
 
 
 def test_what_was_measured_is_found():

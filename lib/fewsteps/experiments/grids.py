@@ -416,7 +416,7 @@ GRIDS: dict[str, Callable[..., list[Cell]]] = {
     "predictions-fashion": partial(table, "fashion", PREDICTED, NFE[:2]),
     "predictions-faces": partial(table, "faces", PREDICTED, NFE[:2], count=FEW),
     "native-vp": partial(table, "fashion-vp", NATIVE_VP),
-    "few-fashion": partial(few_calls, "fashion"),
+    **{f"few-{name}": partial(few_calls, name) for name in ("digits", "fashion", "cifar10")},
     "places-mnist": partial(table, "mnist", PLACED, (20,)),
     "space-faces": partial(table, "faces", WITH_SPACE, (20,), count=FEW),
     "sensitivity-mnist": partial(sensitivity, "mnist"),

@@ -13,6 +13,7 @@ VERDICTS = (
     pixel_tables.verdict_scale,
     pixel_tables.verdict_noises,
     pixel_tables.verdict_algorithm,
+    pixel_tables.verdict_either,
     pixel_tables.verdict_pass,
 )
 
@@ -121,10 +122,11 @@ LINES: dict[str, Callable[[Measured], str]] = {
     "the scale alone, from the law of vectors": _form("scale", "latent"),
     "Algorithm 1 as printed": _form("printed", "latent"),
     "Eq. 4's factor, no fresh noise": _form("posterior, no noise", "latent"),
-    "all noises and the scale": _form("combined", "latent"),
+    "all noises and the scale, weighted": _form("combined", "latent"),
     "one head": _form("single", "latent"),
     "one head, 10 predictions": _form("single x10", "latent"),
     "the same by one schedule for all pixels": _form("single x10, common", "latent"),
+    "trained for it, noise kept": _form("either x10, kept", "latent"),
     "DDIM, 10 calls": _rival("DDIM, 10"),
     "DDIM, 100 calls": _rival("DDIM, 100"),
     "time of one pass over DDPM's": _share,

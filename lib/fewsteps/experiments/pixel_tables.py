@@ -24,7 +24,7 @@ WHO = {
     "last": "its last noise, shared out",
     "regression": "linear regression",
     "single": "single head",
-    "oracle": "who knows the image",
+    "oracle": "the optimum",
 }
 """Of :func:`fewsteps.experiments.pixel_measures.noise_errors`."""
 OTHERS = ("last", "single")
@@ -162,7 +162,7 @@ def noises(found: Measured) -> list[tuple[Mapping[str, Any], str]]:
 
 
 def noise_table(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Error above that of one who knows the image, in units of the linear regression's: 0 is perfect.
+    """Error above the optimum's, which is given the image, in units of the linear regression's: 0 is perfect.
 
     And at how many steps others do as well as the parallel network, of those that tell anything.
 
@@ -265,7 +265,9 @@ def verdict_algorithm(found: Measured) -> str:
         return f"PX-8 cannot be judged yet: {why}."
     first, judged = _halves(found)
     alone, printed = _best(first, ["scale"]), _best(first, PRINTED)
-    other = _best(first, [name for name, form in FORMS.items() if not form.factor and name != "scale"])
+    other = _best(
+        first, [n for n, form in FORMS.items() if not form.factor and n != "scale" and form.network != "either"]
+    )
     farther = boards.apart(judged[printed], judged[alone]) > 0
     words = {-1: "nearer to the data than", 0: "not apart from", 1: "farther than"}
     finite = min(row["finite"] for row in found.of("images") if row["form"] in PRINTED)
@@ -275,6 +277,33 @@ def verdict_algorithm(found: Measured) -> str:
         f"{_told(judged, printed)} (floor {judged[alone].floor:.2g}; {said}). That the path generates images "
         f"**{'does not hold' if farther else 'holds'}** on {found.title}. Among the forms that do not amplify: "
         f"{_told(judged, other)}, {words[boards.apart(judged[other], judged[alone])]} the scale alone."
+    )
+
+
+def verdict_either(found: Measured) -> str:
+    """Whether a head that saw states under one schedule in training makes better images than the scale that it is told.
+
+    Its form and start, and the start of the scale alone, are chosen on the first seed and judged on the others.
+
+    Notes
+    -----
+    Source: PX-8 (the smallest change that generates).
+    """
+    if (why := _unready(found)) is not None:
+        return f"The head of either schedule cannot be judged yet: {why}."
+    first, judged = _halves(found)
+    own = [name for name, form in FORMS.items() if form.network == "either"]
+    if not any(key[0] in own for key in first):
+        return f"The head of either schedule is not trained on {found.title} yet."
+    key, alone = _best(first, own), _best(first, ["scale"])
+    words = {-1: "nearer to the data than", 0: "not apart from", 1: "farther than"}
+    said = f"{_told(judged, key)}, {words[boards.apart(judged[key], judged[alone])]} the scale alone"
+    ddim = next((entry for entry in rivals(found) if entry.method == "DDIM, 10"), None)
+    beside = "" if ddim is None else f", and {words[boards.apart(judged[key], ddim)]} DDIM with 10 calls ({span(ddim)})"
+    nearer = boards.apart(judged[key], judged[alone]) < 0
+    return (
+        f"Chosen on the first seed and judged on the others: {said} ({span(judged[alone])}){beside}. That this change "
+        f"generates **{'holds' if nearer else 'does not hold'}** on {found.title}."
     )
 
 
@@ -402,14 +431,16 @@ def memory() -> tuple[list[str], list[list[str]]]:
 
 
 def _unready(found: Measured) -> str | None:
-    """Why the images cannot be judged yet, or None: every form of the networks that were asked, from every start, with
+    """Why the images cannot be judged yet, or None: every form of every network that is there, from every start, with
     two seeds or more.
     """
-    rows = found.of("images")
+    rows = [row for row in found.of("images") if row["form"] in FORMS]
     seeds = {row["seed"] for row in rows}
     if len(seeds) < 2:
         return f"images of {len(seeds)} seeds are measured, and one chooses what others judge"
-    asked = {FORMS[row["form"]].network for row in rows}
+    # The head of either schedule came later: where it is not trained, its forms are not waited for.
+    asked = {"parallel", "single", *(FORMS[row["form"]].network for row in rows)}
+    asked |= {row["checkpoint"].split("-")[1] for row in found.of("network")}
     ways = [form for form in FORMS.values() if form.network in asked and form.predictions <= rows[0]["T"]]
     wanted = len(ways) * len(STARTS) * len(seeds)
     return None if len(rows) == wanted else f"{len(rows)} of {wanted} measurements of images are there"

@@ -18,15 +18,17 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import boards
 from fewsteps.experiments.adversarial import POSTERIOR
 from fewsteps.experiments.gates import PRIOR_CALLS
-from fewsteps.training.recipes import TABLE_1
+from fewsteps.experiments.grids import FEW_CALLS
+from fewsteps.training.recipes import PLANNED, TABLE_1
 
 FULL, BASE, SPECIAL = "progddgan", "ddgan2", "ddgan2-special"
-LONG = "-long"  # ends the names of those that were trained for two hours
+LONG = "-long"  # ends the names of those that were trained for two hours, which PD-8 is judged on where there are any
 CALLED = {"z_T": "z_T", "z": "z", "x_T": "x_T", POSTERIOR: "noise of the posterior"}
 CLAIMED = {"ddgan2-se": -1, "ddgan2-pixels": 1, "ddgan2-features": -1, "progddgan": -1}
 """Rows of Table 1 in its order, and whether the paper's distance falls or rises against the row before. The first is
 judged against the baseline on its own schedule, from which it differs in the encoder alone."""
 CONTROLS = {"progddgan-constant": "P constant", "progddgan-uniform": "t uniform"}
+KINDS = {"prior": "those of the priors", "gaussian": "Gaussian"}
 OTHERS = {"progddgan-free": "without Eq. 10", "progddgan-every": "with z_T at every step"}
 MOVES = 0.5  # of how often z_T changes the class: a rival that moves less is no rival
 WORSE, FASTER = 1.5, 10  # times DDIM-50's distance and speed: above and below, PD-8 is overturned (data/claims.yaml)
@@ -34,7 +36,7 @@ WORSE, FASTER = 1.5, 10  # times DDIM-50's distance and speed: above and below, 
 
 @dataclass(frozen=True)
 class Rival:
-    """Denoisers that PD-8 is compared with: whose table of distances, which network it is of, and who judges."""
+    """Denoisers that PD-8 is compared with, told no class: their table of distances, their network, and who judges."""
 
     table: str
     checkpoint: str
@@ -44,9 +46,8 @@ class Rival:
 SCORES = {"inception score": "IS-{judge}", "precision": "precision", "recall": "recall"}
 """What stands beside a distance, and what :mod:`fewsteps.experiments.evaluation` calls it."""
 RIVALS = {
-    "fashion_mnist": Rival("few-fashion", "fashion", "fashion-classifier"),
-    "digits": Rival("scoreboard-digits", "digits", "digits-classifier"),
-    "cifar10": Rival("scoreboard-cifar10", "cifar10", "cifar10-classifier"),
+    data: Rival(f"few-{short}", short, f"{short}-classifier")
+    for data, short in (("fashion_mnist", "fashion"), ("digits", "digits"), ("cifar10", "cifar10"))
 }
 
 
@@ -157,7 +158,7 @@ def verdict_table_1(found: Measured) -> str:
     if (why := _unequal(found, [BASE, *order])) is not None:
         return f"The order of Table 1 cannot be judged yet: {why}."
     kind = _kind(found, order)
-    by = {end: found.rows[end]["distance"].get(kind) or quality(found.rows[end]) for end in (BASE, *order)}
+    by = {end: _of_kind(found.rows[end], kind) for end in (BASE, *order)}
     said, right = [], []
     for before, end in pairwise(order):
         sign = _apart(by[end], by[before])
@@ -167,7 +168,8 @@ def verdict_table_1(found: Measured) -> str:
     verdict = "holds" if all(right) else "does not hold"
     return (
         f"{'; '.join(said)}. The first is against the baseline on the same schedule; on the common one the baseline is "
-        f"at {_interval(by[BASE])}. That the parts act in this order **{verdict}** on {found.data}."
+        f"at {_interval(by[BASE])}. Vectors are {KINDS[kind]}. That the parts act in this order **{verdict}** on "
+        f"{found.data}."
     )
 
 
@@ -181,19 +183,20 @@ def verdict_progressive(found: Measured) -> str:
     order = [FULL, *CONTROLS]
     if (why := _unequal(found, order)) is not None:
         return f"PD-5 cannot be judged yet: {why}."
-    kind = _kind(found, order)
-    own = found.rows[FULL]["distance"][kind]
-    told = {end: found.rows[end]["distance"] for end in (*CONTROLS, *OTHERS) if end in found.rows}
+    seen = found.rows[FULL]["trained_images"]
+    others = [end for end in OTHERS if end in found.rows and found.rows[end]["trained_images"] == seen]
+    kind = _kind(found, [*order, *others])
+    own = _of_kind(found.rows[FULL], kind)
+    signs = {end: _apart(own, _of_kind(found.rows[end], kind)) for end in (*CONTROLS, *others)}
     words = {-1: "nearer than", 0: "not apart from", 1: "farther than"}
     said = [
-        f"{words[_apart(own, distance[kind])]} {(CONTROLS | OTHERS)[end]} ({_interval(distance[kind])})"
-        for end, distance in told.items()
-        if kind in distance
+        f"{words[sign]} {(CONTROLS | OTHERS)[end]} ({_interval(_of_kind(found.rows[end], kind))})"
+        for end, sign in signs.items()
     ]
-    better = all(_apart(own, told[end][kind]) < 0 for end in CONTROLS)
+    better = all(signs[end] < 0 for end in CONTROLS)
     return (
-        f"The progressive training is at {_interval(own)}, {', '.join(said)}: that it beats both controls "
-        f"**{'holds' if better else 'does not hold'}** on {found.data}."
+        f"The progressive training is at {_interval(own)}, {', '.join(said)}; vectors are {KINDS[kind]}. That it beats "
+        f"both controls **{'holds' if better else 'does not hold'}** on {found.data}."
     )
 
 
@@ -203,6 +206,12 @@ def _unequal(found: Measured, ends: Collection[str]) -> str | None:
         return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not measured on {found.data}"
     seen = {found.rows[end]["trained_images"] for end in ends}
     return None if len(seen) == 1 else f"its rows have seen {min(seen):,} to {max(seen):,} images"
+
+
+def _of_kind(row: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """Its distance with vectors from there; that of a row without an encoder."""
+    distance = row["distance"]
+    return distance["noise"] if "noise" in distance else distance[kind]
 
 
 def _kind(found: Measured, ends: Collection[str]) -> str:
@@ -258,12 +267,14 @@ def verdict_ways(found: Measured) -> str:
     ]
     if not counted:
         return f"PD-7 cannot be judged: no rival changes the class half as often as z_T does on {found.data}."
+    seen = {found.rows[end]["trained_images"] for end in (full, base) if end in found.rows}
+    unlike = "" if len(seen) == 1 else f" The two have seen {min(seen):,} and {max(seen):,} images."
     smoother = all(own["high"] < way["low"] for way in counted.values())
     pixels = found.baselines.get("pixels")
     beside = f" Blended pixels have {_rough(pixels)}." if pixels else ""
     return (
         f"Roughness of z_T is {_rough(own)}, {' and '.join(said)}: that z_T alone is smooth "
-        f"**{'holds' if smoother else 'does not hold'}** on {found.data}.{beside}"
+        f"**{'holds' if smoother else 'does not hold'}** on {found.data}.{unlike}{beside}"
     )
 
 
@@ -283,7 +294,7 @@ def explained(found: Measured) -> tuple[list[str], list[list[str]]]:
 
 
 def verdict_explained(found: Measured) -> str:
-    """Whether z_T explains most, of the four; with every seed.
+    """Whether z_T explains more than x_T and z do, with every seed; the fourth input is told of.
 
     Notes
     -----
@@ -296,7 +307,7 @@ def verdict_explained(found: Measured) -> str:
     rest = {kind: share for kind, share in shares.items() if kind != "z_T"}
     largest = max(rest, key=lambda kind: sum(rest[kind]))
     holds = all(min(shares["z_T"]) > max(shares[kind]) for kind in ("x_T", "z"))
-    said = f"z_T explains {_seeds(shares['z_T'])} of the variance, the next of the four, {CALLED[largest]}, "
+    said = f"z_T explains {_seeds(shares['z_T'])} of the variance, the largest of the other three, {CALLED[largest]}, "
     return (
         f"{said}{_seeds(rest[largest])}: that z_T decides what is shown **{'holds' if holds else 'does not hold'}** "
         f"on {found.data}."
@@ -390,6 +401,8 @@ def moves(found: Measured, weights: str) -> dict[str, Tensor]:
 def ends(found: Measured, weights: str) -> Tensor | None:
     """Semantic vectors of test images, (N, latent), to drag between; None where those of these weights are not known.
 
+    The first half are one end each, the second half the other.
+
     Parameters
     ----------
     found : Measured
@@ -405,7 +418,7 @@ def ends(found: Measured, weights: str) -> Tensor | None:
 
 
 def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Calls, seconds per 100 images and distance, beside a denoiser of the same data.
+    """Calls, seconds per 100 images, distance and scores, beside a denoiser of the same data that is told no class.
 
     Notes
     -----
@@ -450,19 +463,28 @@ def verdict_speed(found: Measured) -> str:
     fifty = [(entry, seconds) for entry, seconds, _ in rivals if entry.method == "DDIM" and entry.nfe == 50]
     if full not in found.rows or not fifty:
         return f"PD-8 cannot be judged yet: {FULL} or DDIM with 50 calls is not measured on {found.data}."
+    if f"{RIVALS[found.data].checkpoint}{LONG}" in PLANNED and not full.endswith(LONG):
+        return f"PD-8 cannot be judged yet: {FULL}{LONG} is not measured on {found.data}."
     row, (ddim, slow) = found.rows[full], fifty[0]
     own, taken = quality(row), _cost(row)[1]
+    if ddim.count != own["images"]:
+        return f"PD-8 cannot be judged: distances are of {own['images']} images here and of {ddim.count} there."
     ratio, faster = own["value"] / ddim.value, slow / taken
+    # The interval of the difference to 1.5 times the other's distance, both independent.
+    farther = own["value"] - WORSE * ddim.value
+    told = abs(farther) > math.hypot((own["high"] - own["low"]) / 2, WORSE * ddim.half)
     as_fast = [e for e, seconds, _ in rivals if e.method == "DPM-Solver++(2M)" and seconds <= taken]
     beaten = [e for e in as_fast if _apart(_span(e), own) <= 0]
-    holds = ratio <= WORSE and faster >= FASTER and not beaten
+    overturned = (told and farther > 0) or faster < FASTER or bool(beaten)
+    verdict = "does not hold" if overturned else "holds" if told else "cannot be told"
     solver = f"DPM-Solver++ with {beaten[0].nfe} calls is as good in that time" if beaten else (
         "DPM-Solver++ is not as good in that time" if as_fast else "DPM-Solver++ has no entry as fast"
     )  # fmt: skip
+    side = f"{'more' if farther > 0 else 'less'} than" if told else "not apart from"
     return (
-        f"The distance is {_number(ratio)} times that of DDIM with 50 calls, at {_number(faster)} times its "
-        f"speed, the prior's calls counted; {solver}: that two steps are competitive "
-        f"**{'holds' if holds else 'does not hold'}** on {found.data}."
+        f"The distance is {_number(ratio)} times that of DDIM with 50 calls, {side} {WORSE:g} times, at "
+        f"{_number(faster)} times its speed, the prior's calls counted; {solver}: that two steps are competitive "
+        f"**{verdict}** on {found.data}."
     )
 
 
@@ -470,17 +492,16 @@ def _rivals(found: Measured) -> list[tuple[boards.Entry, float, dict[str, float]
     """Entries of the denoiser's table, with seconds for 100 images, calls times the seconds of one, and scores."""
     if found.call is None or found.data not in RIVALS:
         return []
-    rival, methods = RIVALS[found.data], ("DDIM", "DPM-Solver++(2M)", "DDPM, large variance")
-    try:
-        entries = boards.read(rival.table, methods=methods)
-        scores = {
-            called: {
-                (e.method, e.nfe): e.value for e in boards.read(rival.table, metric.format(judge=rival.judge), methods)
-            }
-            for called, metric in SCORES.items()
-        }
-    except DataError:
+    rival, methods = RIVALS[found.data], tuple(FEW_CALLS)
+    if not (results.FOLDER / f"{rival.table}.json").exists():
         return []
+    entries = boards.read(rival.table, methods=methods)
+    scores = {
+        called: {
+            (e.method, e.nfe): e.value for e in boards.read(rival.table, metric.format(judge=rival.judge), methods)
+        }
+        for called, metric in SCORES.items()
+    }
     taken = float(found.call["seconds"])
     return [(e, e.calls * taken, {k: by[e.method, e.nfe] for k, by in scores.items()}) for e in entries]
 
@@ -509,7 +530,8 @@ def _interval(entry: Mapping[str, Any]) -> str:
 
 
 def _rough(way: Mapping[str, Any]) -> str:
-    return f"{way['roughness']:.2f} ({way['low']:.2f} to {way['high']:.2f})"
+    value, low, high = ("–" if way[key] is None else f"{way[key]:.2f}" for key in ("roughness", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def _seeds(values: Sequence[float]) -> str:
