@@ -400,6 +400,20 @@ def test_grids_judge_everything_alike(name, profile):
     assert by[100].keys() == grids.LONG_RUNS.keys()
 
 
+def test_gans_are_compared_with_who_is_told_no_class():
+    """PD-8: a denoiser told none, in single precision, as many images and seeds at every budget."""
+    cells_ = grids.grid("few-digits")
+    assert {(cell.plan.labels, cell.plan.half, cell.plan.count) for cell in cells_} == {("any", False, grids.COUNT)}
+    by = {}
+    for cell in cells_:
+        by.setdefault((cell.method, cell.plan.nfe), []).append(cell.plan.seed)
+    assert {nfe for method, nfe in by if method == "DPM-Solver++(2M)"} == {2, 3, 4, 5, 10, 20, 50}
+    assert {method for method, nfe in by if nfe == 50} == set(grids.FEW_CALLS)
+    assert all(tuple(seeds) == grids.SEEDS for seeds in by.values())
+    smoke = [(cell.method, cell.plan.nfe) for cell in grids.grid("few-digits", "smoke")]
+    assert len(smoke) == len(set(smoke)) == len(grids.FEW_CALLS)
+
+
 def test_a_table_that_is_unknown_is_refused():
     with pytest.raises(ParameterError, match="scoreboard-mnist"):
         grids.grid("table")
