@@ -936,6 +936,15 @@ class TestTogether:
                 load_it("digits-parallel", tmp_path)
 
 
+def test_power_of_real_images_is_that_of_real_images():
+    """PX-8: blurred ones keep the lowest frequencies and lose the highest."""
+    real = load("digits", "train", 8).images
+    blurred = F.avg_pool2d(F.pad(real, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    found = pixel_measures.powers({"real": real, "blurred": blurred}, "digits")
+    assert found["real"] == pytest.approx((1, 1, 1), abs=1e-3)
+    assert found["blurred"][2] < 0.1 < 0.4 < found["blurred"][0]
+
+
 def test_recipes_and_gates_go_together():
     """PX-5, PX-6: a gate for every network of PixelAware, gamma a tenth of T."""
     ends = set(pixel_aware.names("x"))

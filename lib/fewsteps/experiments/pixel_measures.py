@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps import checkpoints, metrics, samplers, trained
-from fewsteps.experiments import gates, pixel_aware, references, starts
+from fewsteps import checkpoints, metrics, samplers, spectra, trained
+from fewsteps.experiments import gates, pixel_aware, pixels, references, starts
 from fewsteps.experiments.pixel_aware import BATCH, BINS, Estimator, Reverse
 from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.experiments.starts import Law
@@ -397,6 +397,34 @@ def distance(images: Tensor, source: Mapping[str, Any]) -> dict[str, Any]:
         "floor": metrics.frechet(metrics.Moments.of(real), reference.train),
         "count": len(images),
     }
+
+
+def powers(made: Mapping[str, Tensor], data: str) -> dict[str, tuple[float, ...]]:
+    """What images of several ways have of the power of real ones, in thirds of all frequencies, the lowest first.
+
+    Parameters
+    ----------
+    made : mapping of str to Tensor, shape (N, C, H, W)
+        In [0, 1].
+    data : str
+        Whose images are the real ones, as in "mnist".
+
+    Returns
+    -------
+    dict of str to tuple of float
+        Means over the rings of a third; 1 is as much as real images have.
+
+    Notes
+    -----
+    Source: PX-8 (what a distance of features does not see).
+    """
+    source = checkpoints.card(data)["data"]
+    real = spectra.radial_mean(pixels.read(source["name"], source["size"]).power("dct"), "dct").power[1:]
+    found = {}
+    for way, images in made.items():
+        ratio = torch.as_tensor(spectra.radial_power(images.double()))[1:] / real
+        found[way] = tuple(float(part.mean()) for part in ratio.tensor_split(3))
+    return found
 
 
 def copies(images: Tensor, known: Tensor, unseen: Tensor) -> dict[str, Any]:
