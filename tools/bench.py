@@ -174,6 +174,60 @@ def steps() -> list[tuple[str, str, Callable[[], object], Callable[[], object]]]
     return rows
 
 
+def walks() -> list[tuple[str, str, Callable[[], object], Callable[[], object]]]:
+    """PixelAware's sub-networks and path, and two steps of a denoising diffusion GAN, against what one writes first."""
+    torch.manual_seed(0)
+    heads, width = recipe("mnist-parallel").network["heads"], recipe("mnist-parallel").network["width"]
+    each: Any = networks.build(recipe("mnist-parallel").network).each
+    h, folded = torch.randn(64, width, 16, 16), torch.randn(64, 4, 16, 16)
+    alone = [torch.tensor([k]) for k in range(heads)]
+    x, noises = torch.randn(64, 1, 32, 32), torch.randn(heads, 64, 1, 32, 32)
+    scale = schedules.image_scale(torch.rand(64, 1, 32, 32).clamp_min(schedules.PIXEL_MIN), 5.0)
+
+    def together() -> None:
+        with torch.inference_mode():
+            each(h, folded, None)
+
+    def one_by_one() -> None:
+        with torch.inference_mode():
+            torch.cat([each(h, folded, k) for k in alone], dim=1)
+
+    def by_the_paper() -> torch.Tensor:
+        states, alpha = [x], scale ** (1 / heads)
+        for j in range(heads, 0, -1):
+            states.append(1 / alpha.sqrt() * (states[-1] - (1 - alpha) / (1 - alpha**j).sqrt() * noises[j - 1]))
+        return torch.stack(states[::-1])  # all of them, which is what is looked at
+
+    model = trained.load("digits-ddgan2")
+    denoiser: Any = model.denoiser()
+    process, times = denoiser.schedule, torch.tensor([2.0, 1.0, 0.0]).double()
+    bars = process.alpha_bars.float()
+
+    def ours() -> None:
+        with torch.inference_mode():
+            samplers.last(samplers.ddgan(denoiser, (64, *model.shape), times, noise=samplers.white_noise(0)))
+
+    def by_hand() -> None:
+        generator = torch.Generator().manual_seed(0)
+        with torch.inference_mode():
+            state = torch.randn((64, *model.shape), generator=generator)
+            for t in (2, 1):
+                x0 = denoiser.draw(state, t, None, torch.randn((64, denoiser.latent), generator=generator))
+                beta, before = 1 - bars[t] / bars[t - 1], bars[t - 1]
+                first, second = before.sqrt() * beta / (1 - bars[t]), (1 - beta).sqrt() * (1 - before) / (1 - bars[t])
+                state = first * x0 + second * state
+                if t > 1:
+                    spread = (beta * (1 - before) / (1 - bars[t])).sqrt()
+                    state = state + spread * torch.randn(state.shape, generator=generator)
+
+    path = f"reverse_path, {heads} steps {tuple(x.shape)}"
+    return [
+        (f"{heads} sub-networks {tuple(h.shape)}", "one after another", together, one_by_one),
+        (path, "step 9 as it reads", lambda: samplers.reverse_path(x, scale, noises), by_the_paper),
+        (f"ddgan, 2 steps (64, {', '.join(map(str, model.shape))})", "DDGAN's loop by hand", ours, by_hand),
+    ]
+
+
 def law() -> tuple[float, float]:
     """Seconds and GiB that the exact law of 1000 filtered DDPM steps at 64 x 64 takes, in a process of its own."""
     code = """
@@ -392,7 +446,7 @@ def main() -> None:
     keep_freed()  # as the command line does; both sides of every comparison run in this process
     print(f"torch {torch.__version__} on {torch.get_num_threads()} threads\n")
     print(f"{'what':36} {'ms':>9}   {'instead':28} {'ms':>9}   ratio")
-    for what, instead, ours, theirs in (*comparisons(), *noises(), *steps()):
+    for what, instead, ours, theirs in (*comparisons(), *noises(), *steps(), *walks()):
         mine, other = milliseconds(ours), milliseconds(theirs)
         print(f"{what:36} {mine:9.3f}   {instead:28} {other:9.3f}   {other / mine:5.1f}")
     seconds, memory = law()

@@ -156,9 +156,10 @@ def reverse_path(
     _check_scale(scale)
     steps = len(noises)
     rate = scale.log() / steps
+    grown = (-rate / 2).exp()  # 1 / sqrt(alpha), the same at every step
     states = [x]
     for j in range(steps, 0, -1):
-        mean = (states[-1] - _factor(factor, rate, j) * noises[j - 1]) / (rate / 2).exp()
+        mean = torch.addcmul(states[-1], _factor(factor, rate, j), noises[j - 1], value=-1) * grown
         if noise is not None:
             spread = torch.expm1(rate) * torch.expm1((j - 1) * rate) / -torch.expm1(j * rate)
             mean = mean + spread.clamp(min=0).sqrt() * noise(tuple(x.shape)).to(x)
