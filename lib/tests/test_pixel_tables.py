@@ -286,15 +286,19 @@ def test_what_was_measured_is_found():
     assert len({found.title for found in several}) == len(several)
 
 
-def test_the_verdicts_of_the_claims_are_those_of_the_numbers_that_are_shipped():
-    """What data/claims.yaml says of MNIST in words, from data/results/pixel_aware.json."""
-    found = tables.read("mnist")
+@pytest.mark.parametrize("data", ["mnist", "fashion"])
+def test_the_verdicts_of_the_claims_are_those_of_the_numbers_that_are_shipped(data):
+    """PX-5, PX-6, PX-8, PX-9: what data/claims.yaml says in words, from data/results/pixel_aware.json."""
+    found = tables.read(data)
     scale, path = tables.verdict_scale(found), tables.verdict_algorithm(found)
     assert "easier to estimate **holds**" in scale and "only coarse structure **does not hold**" in scale
     assert "a sub-network for every step **holds in part**" in tables.verdict_noises(found)
-    assert "generates images **does not hold**" in path and "not apart from the scale alone" in path
+    assert "generates images **does not hold**" in path
+    assert ("nearer to the data than the scale alone" in path) == (data == "fashion")
+    either = tables.verdict_either(found)
+    assert "the noise kept*, from the law of vectors" in either and "farther than DDIM with 10 calls" in either
+    assert ("That this change generates **holds**" in either) == (data == "fashion")
     said = tables.verdict_pass(found)
     assert "not as good as DDIM" in said and "no better than the scale alone" in said and "**does not hold**" in said
-    assert all(
-        row["nearer"] < 0.2 for row in (r["copies"] for r in found.of("images", form="scale", start="latent", seed=0))
-    )
+    copies = [row["copies"] for row in found.of("images", start="latent", seed=0) if "copies" in row]
+    assert len(copies) > 3 and all(row["nearer"] < 0.2 for row in copies)
