@@ -270,8 +270,13 @@ def test_data_sets_and_numbers_of_steps_stand_beside_each_other():
     columns, lines = across.table([own, more])
     assert columns == ["", "MNIST", "Fashion-MNIST, T = 200"]
     by = {name: entries for name, *entries in lines}
-    assert by["SSIM of the scale"] == ["0.850"] * 2 and by["from its own estimator"] == ["0.100"] * 2
-    assert by["single head"] == ["0.60"] * 2 and by["FD: floor"] == ["0.05"] * 2
+    assert (
+        by["SSIM of the scale"] == ["0.850"] * 2 and by["error of the image, from its own estimator"] == ["0.100"] * 2
+    )
+    assert (
+        by["error of the noises, single head"] == ["0.60"] * 2
+        and by["FD of as many real images (floor)"] == ["0.05"] * 2
+    )
     assert by["the scale alone, from N(0, I)"] == ["13 ± 0.06"] * 2
     assert by["the scale alone, from the law of vectors"] == ["3 ± 0.06"] * 2
     assert by["time of one pass over DDPM's"] == ["0.25", "–"] and by["DDIM, 100 calls"] == ["–"] * 2
