@@ -473,8 +473,8 @@ SHOWN = {
     "Eq. 4's factor, no fresh noise": "posterior, no noise",
     "one noise, DDIM's factor": "ddim",
     "one head": "single",
-    "one head, asked 10 times": "single x10, common",
-    "trained for it, 10 times": "either x10, kept",
+    "asked 10 times, one schedule": "single x10, common",
+    "trained for it, noise kept": "either x10, kept",
 }
 """The forms of :func:`pictures`: none needs errors that are known from training images."""
 

@@ -303,7 +303,7 @@ def verdict_either(found: Measured) -> str:
     nearer = boards.apart(judged[key], judged[alone]) < 0
     return (
         f"Chosen on the first seed and judged on the others: {said} ({span(judged[alone])}){beside}. That this change "
-        f"generates **{'holds' if nearer else 'does not hold'}** on {found.title}."
+        f"betters the scale alone **{'holds' if nearer else 'does not hold'}** on {found.title}."
     )
 
 
