@@ -23,15 +23,20 @@ def pytest_configure(config):
     register(config)
 
 
-# The longest files, longest first; all others in alphabetical order, those that wait for the first one's pages late.
+# The longest files first; the last three wait for the pages that the first one builds, and so begin when those are about
+# ready. All others in alphabetical order.
 LONGEST = (
     "test_laboratories",
     "test_notebooks",
     "test_pixel_networks",
-    "test_measure_pixel",
+    "test_pipeline",
     "test_training",
     "test_cells",
-    "test_shipped",
+    "test_export",
+    "test_measure_pixel",
+    "test_laboratory_pointer",
+    "test_sampling_lab",
+    "test_smoke_book",
 )
 
 
