@@ -23,8 +23,8 @@ def pytest_configure(config):
     register(config)
 
 
-# The longest files first; the last three wait for the pages that the first one builds, and so begin when those are about
-# ready. All others in alphabetical order.
+# The longest files first; the last three wait for the pages that the first one builds, and so begin when those are
+# about ready. All others in alphabetical order.
 LONGEST = (
     "test_laboratories",
     "test_notebooks",
