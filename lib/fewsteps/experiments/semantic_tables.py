@@ -118,10 +118,9 @@ def longest(short: str, end: str, here: Collection[str]) -> str | None:
     return next((name for name in (f"{short}-{end}{LONG}", f"{short}-{end}") if name in here), None)
 
 
-def quality(row: Mapping[str, Any]) -> Mapping[str, Any]:
+def quality(row: Mapping[str, Any]) -> boards.Entry:
     """The distance that stands for a row: with the prior where it has one, else with what it is drawn from."""
-    distance = row["distance"]
-    return next(distance[kind] for kind in ("prior", "gaussian", "noise") if kind in distance)
+    return _entry(row["distance"][_best_kind(row)])
 
 
 def table_1(found: Measured) -> tuple[list[str], list[list[str]]]:
@@ -143,7 +142,9 @@ def table_1(found: Measured) -> tuple[list[str], list[list[str]]]:
             continue
         way = row["ways"].get("z_T") or row["ways"]["z"]
         for kind, distance in row["distance"].items():
-            lines.append([found.title(end), kind, _interval(distance), _rough(way), f"{row['trained_images']:,}"])
+            lines.append(
+                [found.title(end), kind, _interval(_entry(distance)), _rough(way), f"{row['trained_images']:,}"]
+            )
     return columns, lines
 
 
@@ -161,10 +162,10 @@ def verdict_table_1(found: Measured) -> str:
     by = {end: _of_kind(found.rows[end], kind) for end in (BASE, *order)}
     said, right = [], []
     for before, end in pairwise(order):
-        sign = _apart(by[end], by[before])
+        sign = boards.apart(by[end], by[before])
         right.append(sign == CLAIMED[end])
         words = {0: "not apart", CLAIMED[end]: "as in the paper", -CLAIMED[end]: "the other way"}[sign]
-        said.append(f"{found.title(end)}: {_number(by[before]['value'])} → {_number(by[end]['value'])}, {words}")
+        said.append(f"{found.title(end)}: {_number(by[before].value)} → {_number(by[end].value)}, {words}")
     verdict = "holds" if all(right) else "does not hold"
     return (
         f"{'; '.join(said)}. The first is against the baseline on the same schedule; on the common one the baseline is "
@@ -187,7 +188,7 @@ def verdict_progressive(found: Measured) -> str:
     others = [end for end in OTHERS if end in found.rows and found.rows[end]["trained_images"] == seen]
     kind = _kind(found, [*order, *others])
     own = _of_kind(found.rows[FULL], kind)
-    signs = {end: _apart(own, _of_kind(found.rows[end], kind)) for end in (*CONTROLS, *others)}
+    signs = {end: boards.apart(own, _of_kind(found.rows[end], kind)) for end in (*CONTROLS, *others)}
     words = {-1: "nearer than", 0: "not apart from", 1: "farther than"}
     said = [
         f"{words[sign]} {(CONTROLS | OTHERS)[end]} ({_interval(_of_kind(found.rows[end], kind))})"
@@ -208,10 +209,10 @@ def _unequal(found: Measured, ends: Collection[str]) -> str | None:
     return None if len(seen) == 1 else f"its rows have seen {min(seen):,} to {max(seen):,} images"
 
 
-def _of_kind(row: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+def _of_kind(row: Mapping[str, Any], kind: str) -> boards.Entry:
     """Its distance with vectors from there; that of a row without an encoder."""
     distance = row["distance"]
-    return distance["noise"] if "noise" in distance else distance[kind]
+    return _entry(distance["noise"] if "noise" in distance else distance[kind])
 
 
 def _kind(found: Measured, ends: Collection[str]) -> str:
@@ -337,7 +338,7 @@ def prior(found: Measured) -> tuple[list[str], list[list[str]]]:
                 seconds = row["seconds"]
                 lines.append([
                     found.title(end), kind, str(calls), str(row["steps"]), _number(seconds[kind]),
-                    _number(seconds["generator"]), _interval(row["distance"][kind]),
+                    _number(seconds["generator"]), _interval(_entry(row["distance"][kind])),
                 ])  # fmt: skip
     return columns, lines
 
@@ -354,7 +355,7 @@ def verdict_prior(found: Measured) -> str:
         return f"PD-6 cannot be judged yet: {FULL} has no prior that was measured on {found.data}."
     seconds, distance = row["seconds"], row["distance"]
     slower = seconds["prior"] > seconds["generator"]
-    worse = _apart(distance["gaussian"], distance["prior"]) > 0
+    worse = boards.apart(_entry(distance["gaussian"]), _entry(distance["prior"])) > 0
     times = _number(seconds["prior"] / seconds["generator"])
     verdict = "does not hold" if slower and worse else "holds"
     return (
@@ -429,7 +430,7 @@ def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
         if end in found.rows:
             row = found.rows[end]
             calls, seconds = _cost(row)
-            scores = quality(row)["scores"]
+            scores = row["distance"][_best_kind(row)]["scores"]
             lines.append(
                 [
                     found.title(end),
@@ -445,7 +446,7 @@ def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
                 entry.method,
                 str(entry.nfe),
                 _number(seconds),
-                _interval(_span(entry)),
+                _interval(entry),
                 *(_number(scores[k]) for k in SCORES),
             ]
         )
@@ -467,14 +468,14 @@ def verdict_speed(found: Measured) -> str:
         return f"PD-8 cannot be judged yet: {FULL}{LONG} is not measured on {found.data}."
     row, (ddim, slow) = found.rows[full], fifty[0]
     own, taken = quality(row), _cost(row)[1]
-    if ddim.count != own["images"]:
-        return f"PD-8 cannot be judged: distances are of {own['images']} images here and of {ddim.count} there."
-    ratio, faster = own["value"] / ddim.value, slow / taken
+    if ddim.count != own.count:
+        return f"PD-8 cannot be judged: distances are of {own.count} images here and of {ddim.count} there."
+    ratio, faster = own.value / ddim.value, slow / taken
     # The interval of the difference to 1.5 times the other's distance, both independent.
-    farther = own["value"] - WORSE * ddim.value
-    told = abs(farther) > math.hypot((own["high"] - own["low"]) / 2, WORSE * ddim.half)
+    farther = own.value - WORSE * ddim.value
+    told = abs(farther) > math.hypot(own.half, WORSE * ddim.half)
     as_fast = [e for e, seconds, _ in rivals if e.method == "DPM-Solver++(2M)" and seconds <= taken]
-    beaten = [e for e in as_fast if _apart(_span(e), own) <= 0]
+    beaten = [e for e in as_fast if boards.apart(e, own) <= 0]
     overturned = (told and farther > 0) or faster < FASTER or bool(beaten)
     verdict = "does not hold" if overturned else "holds" if told else "cannot be told"
     solver = f"DPM-Solver++ with {beaten[0].nfe} calls is as good in that time" if beaten else (
@@ -514,19 +515,18 @@ def _cost(row: Mapping[str, Any]) -> tuple[str, float]:
     return str(steps), seconds["generator"] + seconds.get("gaussian", 0.0)
 
 
-def _span(entry: boards.Entry) -> dict[str, float]:
-    return {"value": entry.value, "low": entry.low, "high": entry.high}
+def _best_kind(row: Mapping[str, Any]) -> str:
+    return next(kind for kind in ("prior", "gaussian", "noise") if kind in row["distance"])
 
 
-def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
-    """-1 if `one` is smaller, 1 if it is larger, 0 if the interval of their difference holds 0."""
-    halves = [(entry["high"] - entry["low"]) / 2 for entry in (one, other)]
-    difference = one["value"] - other["value"]
-    return 0 if abs(difference) <= math.hypot(*halves) else int(math.copysign(1, difference))
+def _entry(distance: Mapping[str, Any]) -> boards.Entry:
+    """As the other tables have it, of a GAN's few calls."""
+    value, low, high = (distance[key] for key in ("value", "low", "high"))
+    return boards.Entry("", 0, 0, value, low, high, distance.get("floor", 0.0), distance["seeds"], distance["images"])
 
 
-def _interval(entry: Mapping[str, Any]) -> str:
-    return f"{_number(entry['value'])} ± {_number((entry['high'] - entry['low']) / 2)}"
+def _interval(entry: boards.Entry) -> str:
+    return f"{_number(entry.value)} ± {_number(entry.half)}"
 
 
 def _rough(way: Mapping[str, Any]) -> str:
