@@ -237,7 +237,7 @@ def of_form(
 ) -> dict[str, Any]:
     """Distance, time, finite pixels and nearest neighbours of one form."""
     images, taken = measures.seconds(lambda: pixel_aware.sampled(form, reverse, start, laws, count, seed), count)
-    known, unseen = measures.pixels_of(source["name"], source["size"])
+    _, unseen = measures.pixels_of(source["name"], source["size"])
     said = {
         "nfe": form.nfe + (0.5 if start == "latent" else 0),
         "seconds": taken,
@@ -247,7 +247,7 @@ def of_form(
         **measures.distance(images, source),
     }
     if seed == 0 and not form.factor:
-        said["copies"] = measures.copies(images, known, unseen)
+        said["copies"] = measures.copies(images, measures.trained_on(reverse.model.card), unseen)
     return said
 
 

@@ -6,10 +6,11 @@ For every checkpoint of that kind and that data set (default: fashion_mnist): ho
 between 100 pairs of test images where there is an encoder; how much of the variance of a classifier's features each
 input explains, with three seeds; how well a linear classifier finds every class among the semantic vectors, and what
 moving along its direction does; the Fréchet distance with the prior and with Gaussian vectors, its interval from three
-seeds, and inception score, precision and recall; and seconds per 100 images, of generator and prior apart. Beside them
-pixels that are blended, the x_T of a 50-step DDIM, and the seconds of one call of a denoiser. What was measured of the
-same weights is kept, but the seconds, and so is every other row: a run that was stopped goes on. The result holds no
-image, but the semantic vectors of a few test images.
+seeds, inception score, precision and recall, and how many images lie nearer to a training image than test images do;
+and seconds per 100 images, of generator and prior apart. Beside them pixels that are blended, the x_T of a 50-step
+DDIM, and the seconds of one call of a denoiser. What was measured of the same weights is kept, but the seconds, and so
+is every other row: a run that was stopped goes on. The result holds no image, but the semantic vectors of a few test
+images.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor
 
 from fewsteps import checkpoints, data, results, samplers, trained
 from fewsteps.errors import DataError
-from fewsteps.experiments import adversarial, boards, evaluation, gates, semantics
+from fewsteps.experiments import adversarial, boards, evaluation, gates, pixel_measures, semantics
 from fewsteps.experiments.adversarial import KINDS, POSTERIOR
 from fewsteps.experiments.sampling import Drawn, Plan
 from fewsteps.experiments.semantic_tables import RIVALS, SCORES
@@ -165,7 +166,7 @@ def of_network(
     }
     kinds = {"gaussian": 0} | ({"prior": gates.PRIOR_CALLS} if model.prior is not None else {})
     kinds = kinds if semantic else {"noise": 0}
-    best = max(kinds.values())
+    best, known = max(kinds.values()), pixel_measures.trained_on(model.card)
     each = [semantics.explained(model, classifier.features, samplers.white_noise(seed), calls=best) for seed in SEEDS]
     said["explained"] = {kind: [one[kind] for one in each] for kind in each[0]}
     for kind, calls in kinds.items():
@@ -173,7 +174,8 @@ def of_network(
             adversarial.generate(model, adversarial.drawn(model, IMAGES, samplers.white_noise(seed), calls=calls))
             for seed in SEEDS
         ]
-        said["distance"][kind] = distance(made, model, calls, folder)
+        near = pixel_measures.copies(made[0], known, test.images)
+        said["distance"][kind] = distance(made, model, calls, folder) | {"nearer": near["nearer"]}
     if semantic:
         back = adversarial.generate(model, adversarial.seen(model, images[:PAIRS], noise))
         said["seen again"] = float((back - images[:PAIRS]).abs().mean())

@@ -936,6 +936,18 @@ class TestTogether:
                 load_it("digits-parallel", tmp_path)
 
 
+def test_who_was_trained_on_mirror_images_may_copy_those():
+    """PX-9: a mirrored training image is a copy where training mirrored."""
+    known, unseen = pixel_measures.pixels_of("digits", 8)
+    card = {"data": {"name": "digits", "size": 8}, "training": {"recipe": {"flip": True}}}
+    both = pixel_measures.trained_on(card)
+    plain = pixel_measures.trained_on({**card, "training": {"recipe": {}}})
+    assert len(both) == 2 * len(known) and torch.equal(plain, known)
+    mirrored = known[:40].flip(-1)
+    assert pixel_measures.copies(mirrored, both, unseen)["nearer"] == 1.0
+    assert pixel_measures.copies(mirrored, plain, unseen)["nearer"] < 0.5
+
+
 def test_power_of_real_images_is_that_of_real_images():
     """PX-8: blurred ones keep the lowest frequencies and lose the highest."""
     real = load("digits", "train", 8).images

@@ -15,7 +15,15 @@ from fewsteps.experiments import semantic_tables as tables
 
 def near(value, half=0.1):
     scores = {"inception score": 8.0, "precision": 0.7, "recall": 0.5}
-    return {"value": value, "low": value - half, "high": value + half, "images": 1000, "seeds": 3, "scores": scores}
+    return {
+        "value": value,
+        "low": value - half,
+        "high": value + half,
+        "images": 1000,
+        "seeds": 3,
+        "scores": scores,
+        "nearer": 0.012,
+    }
 
 
 def way(roughness, half=0.1):
@@ -188,6 +196,7 @@ def test_whether_the_prior_may_be_left_out(tmp_path):
     assert "**holds**" in tables.verdict_prior(table(tmp_path, seconds=slow, distance=even))
     columns, lines = tables.prior(table(tmp_path))
     assert [line[1:4] for line in lines[:2]] == [["gaussian", "0", "2"], ["prior", "20", "2"]]
+    assert lines[0][-1] == "1.2%"
     assert all(len(line) == len(columns) for line in lines)
 
 

@@ -490,5 +490,22 @@ def pixels_of(dataset: str, size: int) -> tuple[Tensor, Tensor]:
     return data.load(dataset, "train", size).images, data.load(dataset, "test", size).images
 
 
+def trained_on(card: Mapping[str, Any]) -> Tensor:
+    """The images that a network was trained on, and where training mirrored them their mirror images as well.
+
+    Parameters
+    ----------
+    card : mapping
+        Of its checkpoint.
+
+    Notes
+    -----
+    Source: PX-9 (no copies).
+    """
+    known, _ = pixels_of(card["data"]["name"], card["data"]["size"])
+    mirrored = card["training"]["recipe"].get("flip", False)
+    return torch.cat((known, known.flip(-1))) if mirrored else known
+
+
 def _rms(value: Tensor) -> float:
     return float(value.double().square().mean().sqrt())

@@ -30,6 +30,7 @@ judged against the baseline on its own schedule, from which it differs in the en
 CONTROLS = {"progddgan-constant": "P constant", "progddgan-uniform": "t uniform"}
 KINDS = {"prior": "those of the priors", "gaussian": "Gaussian"}
 OTHERS = {"progddgan-free": "without Eq. 10", "progddgan-every": "with z_T at every step"}
+NEARER = "nearer to a training image than 1 % of test images"
 MOVES = 0.5  # of how often z_T changes the class: a rival that moves less is no rival
 WORSE, FASTER = 1.5, 10  # times DDIM-50's distance and speed: above and below, PD-8 is overturned (data/claims.yaml)
 
@@ -316,7 +317,7 @@ def verdict_explained(found: Measured) -> str:
 
 
 def prior(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Calls, seconds per 100 images and distance of both ways to a semantic vector.
+    """Calls, seconds per 100 images, distance and signs of copies of both ways to a semantic vector.
 
     Notes
     -----
@@ -330,6 +331,7 @@ def prior(found: Measured) -> tuple[list[str], list[list[str]]]:
         "s for 100 vectors",
         "s for 100 images",
         "FD",
+        NEARER,
     ]
     lines = []
     for end, row in found.rows.items():
@@ -339,6 +341,7 @@ def prior(found: Measured) -> tuple[list[str], list[list[str]]]:
                 lines.append([
                     found.title(end), kind, str(calls), str(row["steps"]), _number(seconds[kind]),
                     _number(seconds["generator"]), _interval(_entry(row["distance"][kind])),
+                    f"{row['distance'][kind]['nearer']:.1%}",
                 ])  # fmt: skip
     return columns, lines
 
