@@ -55,9 +55,8 @@ RIVALS = {
     "DPM-Solver++, 100": ("dpmpp_2m", 100, "karras"),
 }
 """The samplers of Tables 1 and 2, and DDPM with as many steps as T: sampler, network calls, grid."""
-LATE = (
-    "either"  # the head that came later than the rest: it may be missing, and its weights stand in its own rows alone
-)
+LATE = "either"
+"""The head that came later than the rest: it may be missing, and its weights stand in its own rows alone."""
 LONG, FEWER = 1000, 256
 """From how many calls a rival makes but so many images, of one seed: an hour's work and more for 1000."""
 
@@ -88,13 +87,19 @@ class Table:
             print({key: value for key, value in row.items() if not isinstance(value, (list, dict))}, flush=True)
 
 
+def missing(data_name: str, suffix: str, folder: Path) -> list[str]:
+    """The networks that a data set cannot be measured without and that are not there."""
+    there = pixel_aware.there(data_name, suffix, folder)
+    return [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in {*there, LATE}]
+
+
 def measure(
     data_name: str, suffix: str, table: Table, count: int, seeds: int, folder: Path = checkpoints.FOLDER
 ) -> None:
     """All of one data set."""
     there = pixel_aware.there(data_name, suffix, folder)
-    if missing := [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in {*there, LATE}]:
-        raise DataError(f"{', '.join(missing)} are not among the checkpoints: fewsteps train makes them.")
+    if absent := missing(data_name, suffix, folder):
+        raise DataError(f"{', '.join(absent)} are not among the checkpoints: fewsteps train makes them.")
     networks = {end: pixel_aware.load(there[end], folder) for end in ("parallel", "single", LATE) if end in there}
     parallel, single = networks["parallel"], networks["single"]
     ends = ("scale", "scale-log", "direct")
@@ -310,10 +315,7 @@ def main(given: list[str]) -> int:
         return 0
     torch.set_grad_enabled(False)
     every = [
-        name
-        for name in pixel_tables.SETS
-        if chosen.only == "rivals"
-        or len(pixel_aware.there(name, chosen.suffix, chosen.folder)) == len(pixel_aware.ENDS)
+        name for name in pixel_tables.SETS if chosen.only == "rivals" or not missing(name, chosen.suffix, chosen.folder)
     ]
     for name in chosen.data or every:
         if chosen.only != "rivals":

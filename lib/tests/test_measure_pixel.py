@@ -121,6 +121,7 @@ def test_the_head_that_came_late_may_be_missing(tool, stand_ins):
     cards = {path: path.read_bytes() for path in stand_ins.glob("digits-either.*")}
     for path in cards:
         path.unlink()
+    assert not tool.missing("digits", "", stand_ins)  # so that it is measured by default as well
     without = run(tool, stand_ins, "--only", "networks")
     assert not any("either" in row or row.get("form", "").startswith("either") for row in without)
     for path, content in cards.items():
