@@ -9,8 +9,10 @@ samplers of Tables 1 and 2 run on the data set's own network, once for all T. Th
 
 With ``--folder`` the networks are taken from there, where laws go as well; with ``--out`` the result goes elsewhere;
 with ``--only rivals`` the samplers of Tables 1 and 2 alone are measured, for which no network of PixelAware need be
-there, and with ``--only networks`` all else. Two processes at once need a result each; ``--join FILE`` adds the rows of
-FILE to the result.
+there, with ``--only networks`` all else, with ``--only images`` their images, and with ``--only laws`` the laws are
+fitted. Two processes at once need a result each: ``--part 1 4`` measures every fourth of the images that are left, for
+four processes, and ``--join FILE ...`` adds the rows of these to the result. With ``--device cuda`` the networks are
+on a GPU and all else stays where it is; seconds per image are then not written down.
 
     python tools/measure_pixel.py --memory 50 100 200
 
@@ -37,6 +39,7 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import gates, pixel_aware, pixel_tables, references, starts
 from fewsteps.experiments import pixel_measures as measures
 from fewsteps.experiments.sampling import Plan, sample
+from fewsteps.training.loop import machine
 
 RESULT = results.FOLDER / "pixel_aware.json"
 SCORED = 256  # test images of the scores
@@ -94,13 +97,23 @@ def missing(data_name: str, suffix: str, folder: Path) -> list[str]:
 
 
 def measure(
-    data_name: str, suffix: str, table: Table, count: int, seeds: int, folder: Path = checkpoints.FOLDER
+    data_name: str,
+    suffix: str,
+    table: Table,
+    count: int,
+    seeds: int,
+    folder: Path = checkpoints.FOLDER,
+    *,
+    device: str = "cpu",
+    only: str = "networks",
+    part: tuple[int, int] = (1, 1),
 ) -> None:
-    """All of one data set."""
+    """All of one data set, or of the images of its networks alone a part, or the laws."""
     there = pixel_aware.there(data_name, suffix, folder)
     if absent := missing(data_name, suffix, folder):
         raise DataError(f"{', '.join(absent)} are not among the checkpoints: fewsteps train makes them.")
-    networks = {end: pixel_aware.load(there[end], folder) for end in ("parallel", "single", LATE) if end in there}
+    ready = [end for end in ("parallel", "single", LATE) if end in there]
+    networks = {end: pixel_aware.load(there[end], folder, device) for end in ready}
     parallel, single = networks["parallel"], networks["single"]
     ends = ("scale", "scale-log", "direct")
     estimators = {end: pixel_aware.Estimator(trained.load(there[end], folder)) for end in ends}
@@ -116,6 +129,12 @@ def measure(
         for row in table.rows
         if {**row, **own} != row or ({**row, **about} == row and late.items() <= {**late, **row}.items())
     ]
+    if only == "laws":
+        laws_of(parallel.estimator, known, folder)
+        return
+    if only == "images":
+        forms(networks, table, about, late, count, seeds, folder, part)
+        return
 
     for end, name in there.items():
         key = {"kind": "network", "checkpoint": name, **about, **(late if end in late else {})}
@@ -145,11 +164,11 @@ def measure(
         rows = measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES)
         table.add(*({"kind": "algorithm", **about, **row} for row in rows))
 
-    forms(networks, table, about, late, count, seeds, folder)
+    forms(networks, table, about, late, count, seeds, folder, part)
     if not table.has(kind="time", **about):
         laws = laws_of(parallel.estimator, known, folder)
         ready = networks | {"parallel": measures.calibrate(parallel, known)}
-        taken = measures.times(ways_to_time(data_name, ready, laws), TIMED)
+        taken = measures.times(ways_to_time(data_name, ready, laws))
         table.add({"kind": "time", **about, "images": TIMED, "threads": torch.get_num_threads(), "seconds": taken})
 
 
@@ -161,8 +180,9 @@ def forms(
     count: int,
     seeds: int,
     folder: Path,
+    part: tuple[int, int],
 ) -> None:
-    """Images of every form from every start."""
+    """Images of every form from every start, or of these one part out of several."""
     wanted: list[tuple[pixel_aware.Form, dict[str, Any]]] = [
         (
             form,
@@ -174,7 +194,7 @@ def forms(
         for start in starts.STARTS
         for seed in range(seeds)
     ]
-    left = [(form, key) for form, key in wanted if not table.has(**key, **about)]
+    left = [(form, key) for form, key in wanted if not table.has(**key, **about)][part[0] - 1 :: part[1]]
     if not left:
         return  # before the laws and the errors are worked out, which no row needs
     parallel = networks["parallel"]
@@ -190,15 +210,19 @@ def forms(
 
 def ways_to_time(
     data_name: str, networks: dict[str, pixel_aware.Reverse], laws: dict[str, starts.Law]
-) -> dict[str, Callable[[], object]]:
-    """One pass of every form, from the law of vectors, and DDPM with as many steps."""
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """One pass of every form, from the law of vectors, DDPM with as many steps, and the samplers of Tables 1 and 2; and
+    of how many images, fewer where there are many calls.
+    """
     steps = networks["parallel"].steps
     labels = gates.usual_labels(checkpoints.card(data_name))
-    ddpm = Plan(data_name, "ddpm_large", steps, "uniform", labels=labels, count=TIMED)
-    ways: dict[str, Callable[[], object]] = {f"DDPM, {steps}": partial(sample, ddpm)}
+    ways: dict[str, tuple[Callable[[], object], int]] = {}
+    for name, (sampler, nfe, grid) in {f"DDPM, {steps}": ("ddpm_large", steps, "uniform"), **RIVALS}.items():
+        some = max(8, min(TIMED, 50 * TIMED // nfe))
+        ways[name] = partial(sample, Plan(data_name, sampler, nfe, grid, labels=labels, count=some)), some
     for name, form in pixel_aware.FORMS.items():
         if form.predictions <= 1:
-            ways[name] = partial(pixel_aware.sampled, form, networks[form.network], "latent", laws, TIMED, 0)
+            ways[name] = partial(pixel_aware.sampled, form, networks[form.network], "latent", laws, TIMED, 0), TIMED
     return ways
 
 
@@ -214,7 +238,7 @@ def laws_of(estimator: pixel_aware.Estimator, known: torch.Tensor, folder: Path)
         return starts.read(name, sha256, home)  # as they will be read the next time, in half precision
 
 
-def rival_rows(data_name: str, table: Table, count: int, seeds: int) -> None:
+def rival_rows(data_name: str, table: Table, count: int, seeds: int, device: str = "cpu") -> None:
     """Images of the samplers of Tables 1 and 2, which know nothing of T and of PixelAware's weights."""
     card = checkpoints.card(data_name)
     weights = card["weights"]["sha256"][:16]
@@ -224,11 +248,18 @@ def rival_rows(data_name: str, table: Table, count: int, seeds: int) -> None:
     for label, plan in rivals(data_name, count, seeds):
         key = {"kind": "rival", "data": data_name, "weights": weights, "label": label, "seed": plan.seed}
         if not table.has(**key, images=plan.count):
-            drawn, taken = measures.seconds(lambda plan=plan: sample(plan), plan.count)
+            drawn, taken = measures.seconds(lambda plan=plan: sample(plan, device=device), plan.count)
             found = measures.distance(drawn.images, card["data"])
-            cost = {"nfe": drawn.nfe, "seconds": taken, "threads": torch.get_num_threads()}
+            cost = {"nfe": drawn.nfe, **spent(taken, device)}
             about = {"parameters": card["parameters"], "sampler": plan.sampler}
             table.add({**key, **about, "images": plan.count, **cost, **found})
+
+
+def spent(taken: float, device: str) -> dict[str, Any]:
+    """What a row says of its seconds per image: on a GPU only where it was, for times are compared on one machine."""
+    if device == "cpu":
+        return {"seconds": taken, "threads": torch.get_num_threads()}
+    return {"device": machine(torch.device(device))}
 
 
 def of_form(
@@ -245,8 +276,7 @@ def of_form(
     _, unseen = measures.pixels_of(source["name"], source["size"])
     said = {
         "nfe": form.nfe + (0.5 if start == "latent" else 0),
-        "seconds": taken,
-        "threads": torch.get_num_threads(),
+        **spent(taken, str(next(reverse.model.network.parameters()).device)),
         "finite": float(images.isfinite().double().mean()),
         "inside": float(((images >= 0) & (images <= 1)).double().mean()),
         **measures.distance(images, source),
@@ -293,8 +323,10 @@ def main(given: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=checkpoints.FOLDER, metavar="DIR", help="of the networks")
     parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="of the result")
-    parser.add_argument("--join", type=Path, metavar="FILE", help="a result of another process, to take the rows of")
-    parser.add_argument("--only", choices=("networks", "rivals"), help="these alone")
+    parser.add_argument("--join", type=Path, nargs="+", metavar="FILE", help="results of others, to take the rows of")
+    parser.add_argument("--only", choices=("networks", "rivals", "images", "laws"), help="these alone")
+    parser.add_argument("--part", type=int, nargs=2, default=(1, 1), metavar=("K", "N"), help="of the images, the K-th")
+    parser.add_argument("--device", default="cpu", metavar="D", help="of the networks (default: cpu)")
     parser.add_argument("--memory", type=int, nargs="*", metavar="T")
     parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
@@ -303,7 +335,8 @@ def main(given: list[str]) -> int:
         return 0
     table = Table(chosen.out)
     if chosen.join:
-        table.add(*(row for row in Table(chosen.join).rows if row not in table.rows))
+        for path in chosen.join:
+            table.add(*(row for row in Table(path).rows if row not in table.rows))
         return 0
     if chosen.memory is not None:
         table.clear(kind="memory")
@@ -319,9 +352,19 @@ def main(given: list[str]) -> int:
     ]
     for name in chosen.data or every:
         if chosen.only != "rivals":
-            measure(name, chosen.suffix, table, chosen.count, chosen.seeds, chosen.folder)
-        if chosen.only != "networks":
-            rival_rows(name, table, chosen.count, chosen.seeds)
+            measure(
+                name,
+                chosen.suffix,
+                table,
+                chosen.count,
+                chosen.seeds,
+                chosen.folder,
+                device=chosen.device,
+                only=chosen.only or "networks",
+                part=tuple(chosen.part),
+            )
+        if chosen.only in (None, "rivals"):
+            rival_rows(name, table, chosen.count, chosen.seeds, chosen.device)
     return 0
 
 

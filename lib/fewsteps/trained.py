@@ -158,7 +158,9 @@ class Trained:
         raise ParameterError(f"{self.name} is {OTHERS.get(self.predicts, self.predicts)}: it denoises nothing.")
 
 
-def estimator_of(card: Mapping[str, Any], folder: Path = checkpoints.FOLDER) -> Trained:
+def estimator_of(
+    card: Mapping[str, Any], folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu"
+) -> Trained:
     """The scale estimator that a parallel network of PixelAware was trained with.
 
     Parameters
@@ -167,6 +169,7 @@ def estimator_of(card: Mapping[str, Any], folder: Path = checkpoints.FOLDER) -> 
         Of the parallel network, or of the single head beside it.
     folder : Path
         Where it is looked for first.
+    device : optional
 
     Raises
     ------
@@ -181,7 +184,7 @@ def estimator_of(card: Mapping[str, Any], folder: Path = checkpoints.FOLDER) -> 
     asked = predicts.get("estimator", {})
     if predicts["kind"] != "parallel" or not asked:
         raise CheckpointError(f"{name} is no parallel network: it is of the kind {predicts['kind']!r}.")
-    estimator = load(asked["name"], checkpoints.home(asked["name"], folder))
+    estimator = load(asked["name"], checkpoints.home(asked["name"], folder), device)
     if estimator.card["weights"]["sha256"] != asked["sha256"]:
         raise CheckpointError(
             f"{name} was trained with another {asked['name']} than the one that is there: restore both with git "

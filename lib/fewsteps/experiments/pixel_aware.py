@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ from fewsteps.trained import Trained
 
 BATCH = 128  # images per network call
 BINS = 8  # of brightness, in which errors are known
+
+
+def _asked(model: Trained, call: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A call of a network on whatever device it is, whose answer lies where the question came from."""
+    device = next(model.network.parameters()).device
+
+    def ask(*given: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return call(*(part.to(device) for part in given)).to(given[0].device)
+
+    return ask
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,20 +81,20 @@ class Estimator:
         Source: PX-5.
         """
         t = integer("i", i, least=1, most=self.steps) / self.steps
-        with torch.inference_mode():
-            said = [self.network(part, part.new_full((len(part),), t))[0] for part in x.split(BATCH)]
+        ask = _asked(self.model, lambda part: self.network(part, part.new_full((len(part),), t))[0])
+        said = [ask(part) for part in x.split(BATCH)]
         return to_scale(torch.cat(said), self.model.card["predicts"]["estimates"], self.gamma)
 
     def vectors(self, x: Tensor, i: int) -> Tensor:
         """Means of the vectors of states of step i, (N, latent)."""
         t = integer("i", i, least=1, most=self.steps) / self.steps
-        with torch.inference_mode():
-            return torch.cat([self.network.encode(part, part.new_full((len(part),), t))[0] for part in x.split(BATCH)])
+        ask = _asked(self.model, lambda part: self.network.encode(part, part.new_full((len(part),), t))[0])
+        return torch.cat([ask(part) for part in x.split(BATCH)])
 
     def decoded(self, vectors: Tensor) -> Tensor:
         """The scale of vectors at the last step."""
-        with torch.inference_mode():
-            said = [self.network.decode(part, part.new_ones(len(part))) for part in vectors.split(BATCH)]
+        ask = _asked(self.model, lambda part: self.network.decode(part, part.new_ones(len(part))))
+        said = [ask(part) for part in vectors.split(BATCH)]
         return to_scale(torch.cat(said), self.model.card["predicts"]["estimates"], self.gamma)
 
 
@@ -151,11 +163,8 @@ class Reverse:
         """
         scale = self.estimator.scale(x, i)
         t = i / self.steps
-        with torch.inference_mode():
-            said = [
-                self.model.network(part, part.new_full((len(part),), t), told)
-                for part, told in zip(x.split(BATCH), scale.split(BATCH), strict=True)
-            ]
+        ask = _asked(self.model, lambda part, told: self.model.network(part, part.new_full((len(part),), t), told))
+        said = [ask(part, told) for part, told in zip(x.split(BATCH), scale.split(BATCH), strict=True)]
         return scale, torch.cat(said).float()
 
     def noises(self, x: Tensor, i: int | None = None) -> tuple[Tensor, Tensor]:
@@ -244,16 +253,16 @@ def binned(brightness: Tensor, table: Tensor) -> Tensor:
     return table.to(brightness)[:, place]
 
 
-def load(name: str, folder: Path = checkpoints.FOLDER) -> Reverse:
-    """A parallel network, or a single head, with its scale estimator.
+def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Reverse:
+    """A parallel network, or a single head, with its scale estimator, both on a device; all else is on the CPU.
 
     Raises
     ------
     CheckpointError
         If it is none, or the estimator beside it is another than the one it was trained with.
     """
-    model = trained.load(name, folder)
-    return Reverse(model, Estimator(trained.estimator_of(model.card, folder)))
+    model = trained.load(name, folder, device)
+    return Reverse(model, Estimator(trained.estimator_of(model.card, folder, device)))
 
 
 def grid(n: int, steps: int) -> Tensor:

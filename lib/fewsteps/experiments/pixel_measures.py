@@ -462,14 +462,14 @@ def seconds(make: Any, count: int) -> tuple[Any, float]:
     return made, (time.perf_counter() - begin) / count
 
 
-def times(ways: Mapping[str, Callable[[], object]], count: int, rounds: int = 3) -> dict[str, float]:
+def times(ways: Mapping[str, tuple[Callable[[], object], int]], rounds: int = 3) -> dict[str, float]:
     """Seconds per image of several ways, in turn and over again in one process: the least of the rounds of each.
 
     Parameters
     ----------
-    ways : mapping of name to callable
-        Each makes `count` images.
-    count, rounds : int
+    ways : mapping of name to (callable, int)
+        What makes images, and how many.
+    rounds : int
 
     Notes
     -----
@@ -477,7 +477,7 @@ def times(ways: Mapping[str, Callable[[], object]], count: int, rounds: int = 3)
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, make in ways.items():
+        for name, (make, count) in ways.items():
             taken[name].append(seconds(make, count)[1])
     return {name: min(every) for name, every in taken.items()}
 
