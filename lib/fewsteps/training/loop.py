@@ -164,7 +164,9 @@ class Run:
         self.objective = recipe.objective(images)
         torch.manual_seed(recipe.seed)  # the initial weights are drawn inside torch.nn
         self.network = build(recipe.network)
-        self.layout = torch.channels_last if team.device.type == "cuda" else torch.contiguous_format
+        # Torch lays no weights of five dimensions out like that, as the parallel network's many heads have.
+        lasting = team.device.type == "cuda" and all(weight.ndim <= 4 for weight in self.network.parameters())
+        self.layout = torch.channels_last if lasting else torch.contiguous_format
         self.network.to(team.device, memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         self.average = Average(self.network, recipe.half_life, self.raw)
         self.optimiser = self._optimiser()
