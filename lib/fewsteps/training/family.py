@@ -62,7 +62,7 @@ def together(
     steps: int,
     device: str | torch.device | None = None,
     interval: float = 180.0,
-    half: bool = True,
+    half: bool | None = None,
     changed: bool = False,
     start: Path | None = None,
     images: Images | None = None,

@@ -54,7 +54,7 @@ def train(
     device: str | torch.device | None = None,
     interval: float = 180.0,
     compiled: bool | None = None,
-    half: bool = True,
+    half: bool | None = None,
     changed: bool = False,
     start: Path | None = None,
     images: Images | None = None,
@@ -81,8 +81,9 @@ def train(
         Seconds between two checkpoints; a killed run loses no more than this.
     compiled : bool, optional
         torch.compile; default on GPUs only, where it pays. On two CPU cores compiling took longer than it could save.
-    half : bool
-        Compute in bfloat16 where that keeps its range; weights stay in float32.
+    half : bool, optional
+        Compute in bfloat16 where that keeps its range; weights stay in float32. Default: where the device computes in
+        it, for elsewhere it takes twice as long as single precision.
     changed : bool
         Go on from a state although the recipe has changed since in something else than data and network; the card
         then says what it was before, and until which step.
@@ -155,7 +156,7 @@ class Run:
         team: Team,
         *,
         compiled: bool | None,
-        half: bool,
+        half: bool | None,
         changed: bool = False,
         start: Path | None = None,
     ) -> None:
@@ -185,7 +186,7 @@ class Run:
         self.wrapped = team.wrap(self.network)
         if team.device.type == "cuda" if compiled is None else compiled:
             self._compile()
-        self.half = half
+        self.half = computes_half(team.device) if half is None else half
         self.images, self.labels = images.images.to(team.device), images.labels
         self.labels = self.labels.to(team.device) if self.labels is not None else None
         self.generator = torch.Generator(team.device)
@@ -562,6 +563,13 @@ def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     columns = moves[1][:, None] + torch.arange(width, device=images.device)
     index = torch.arange(count, device=images.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def computes_half(device: torch.device) -> bool:
+    """Whether a device has arithmetic in bfloat16 of its own; every GPU that this library is for has."""
+    if device.type != "cpu":
+        return True
+    return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
 
 
 def machine(device: torch.device) -> str:
