@@ -245,7 +245,7 @@ def rival_rows(data_name: str, table: Table, count: int, seeds: int, device: str
     table.rows = [
         row for row in table.rows if (row["kind"], row.get("data")) != ("rival", data_name) or row["weights"] == weights
     ]
-    for label, plan in rivals(data_name, count, seeds):
+    for label, plan in sorted(rivals(data_name, count, seeds), key=lambda pair: pair[1].nfe >= LONG):  # hours last
         key = {"kind": "rival", "data": data_name, "weights": weights, "label": label, "seed": plan.seed}
         if not table.has(**key, images=plan.count):
             drawn, taken = measures.seconds(lambda plan=plan: sample(plan, device=device), plan.count)
