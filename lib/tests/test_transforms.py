@@ -7,9 +7,10 @@ import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewsteps import transforms
-from fewsteps.transforms import MATRIX_MAX, dct2, fft2, haar_dwt2, haar_idwt2, idct2, ifft2
+from fewsteps.transforms import MATRIX_MAX, MATRIX_MAX_GPU, dct2, fft2, haar_dwt2, haar_idwt2, idct2, ifft2
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 seeds = st.integers(0, 2**31)
@@ -52,6 +53,33 @@ def test_printed_dct_is_not_orthogonal():
     assert (printed @ printed.mT - identity).abs().max() > 0.1
     assert (used @ used.mT - identity).abs().max() < 1e-14
     assert torch.allclose(dct2(identity), used @ identity @ used.mT, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "by_fft"),
+    [
+        *(("cpu", size, size > MATRIX_MAX) for size in (MATRIX_MAX, MATRIX_MAX + 1)),
+        *(("meta", size, size > MATRIX_MAX_GPU) for size in (MATRIX_MAX + 1, MATRIX_MAX_GPU, MATRIX_MAX_GPU + 1)),
+    ],
+)
+def test_where_the_fft_takes_over_depends_on_the_device(device, size, by_fft):
+    """TDAS-2: what is no CPU multiplies by the matrix for longer."""
+    with Called() as called:
+        idct2(dct2(torch.zeros(size, size, device=device)))
+    assert any("fft" in name for name in called.names) == by_fft
+    assert any("mm" in name for name in called.names) != by_fft
+
+
+class Called(TorchDispatchMode):
+    """Remembers what torch was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function))
+        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("forward", [dct2, lambda x: fft2(x).abs().square(), lambda x: torch.stack(haar_dwt2(x))])

@@ -16,6 +16,7 @@ from fewsteps.denoisers.adversarial import SEMANTIC
 from fewsteps.denoisers.edm import clock
 from fewsteps.errors import ParameterError
 from fewsteps.parameters import integer, number
+from fewsteps.resident import Resident
 from fewsteps.schedules import Discrete, stepped
 
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -241,8 +242,8 @@ class Adversarial:
         return stepped(self.steps, self.schedule)
 
     @cached_property
-    def _tables(self) -> dict[str, Tensor]:
-        """By step 0 .. T, in float64: scales, the clock, and the coefficients of q(x_{t-1} given x_t, x0)."""
+    def _tables(self) -> dict[str, Resident]:
+        """By step 0 .. T, on the device that asks: scales, the clock, and the coefficients of q(x_{t-1} given x_t, x0)."""
         bar = self.process.alpha_bars
         gone = 1 - bar  # 1 - alpha_bar
         alpha, before, gone_before = bar[1:] / bar[:-1], bar[:-1], gone[:-1]
@@ -255,14 +256,13 @@ class Adversarial:
             "add": beta.sqrt(),
             "clock": clock((gone[1:] / bar[1:]).sqrt()),
         }
-        return {name: F.pad(table, (1, 0), value=math.nan) for name, table in posterior.items()} | {
-            "alpha": bar.sqrt(),
-            "sigma": gone.sqrt(),
-        }
+        padded = {name: F.pad(table, (1, 0), value=math.nan) for name, table in posterior.items()}
+        every = padded | {"alpha": bar.sqrt(), "sigma": gone.sqrt()}
+        return {name: Resident(table) for name, table in every.items()}
 
     def at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
         """A coefficient at the steps t, (B,), broadcast over images where there are any."""
-        table = self._tables[name].to(like.device, like.dtype)[t]
+        table = self._tables[name].on(like.device, like.dtype)[t]
         return table.reshape(-1, *[1] * (like.ndim - 1))
 
     def steps_of(self, count: int, done: float, generator: torch.Generator, device: torch.device) -> Tensor:

@@ -62,16 +62,18 @@ class Average:
     @torch.no_grad()
     def update(self, network: nn.Module, batch: int, seen: int) -> None:
         """Take in the weights after a step of `batch` images."""
-        now = network.state_dict()
+        # Not of the state_dict, which would make a view of every tensor at every step.
+        now = dict(network.named_parameters(remove_duplicate=False))
+        now |= dict(network.named_buffers(remove_duplicate=False))
         keep = 0.5 ** (batch / max(min(self.half_life, seen / 10), 1e-9)) if self.half_life else 0.0
         floating = [
             name
-            for name, value in now.items()
+            for name, value in self.weights.items()
             if value.is_floating_point() and not (self.raw and name.startswith(self.raw))
         ]
         blend = get_ema_multi_avg_fn(keep)
-        blend([self.weights[n] for n in floating], [now[n].detach() for n in floating], None)
-        for name in now.keys() - set(floating):
+        blend([self.weights[n] for n in floating], [now[n] for n in floating], None)
+        for name in self.weights.keys() - set(floating):
             self.weights[name].copy_(now[name])
 
 
