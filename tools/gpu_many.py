@@ -4,10 +4,11 @@
     FEWSTEPS_DATA=... PYTHONPATH=lib python tools/gpu_many.py pack --state /tmp/runs --out "$OUT"
 
 A small network keeps a GPU a tenth busy and one processor core wholly: sixteen of them share both. They are begun in
-the order in which they are named, as many at once as there are cores (``--at-once``); one that names another after a
-second colon waits for it, and finds it among the shipped checkpoints then; NAME~1 is NAME trained with the seed 1,
-which is not put there. Whoever is stopped goes on from what lies in the state folder. ``pack`` copies the newest checkpoints into folders that each stay below ``--mib``, those that
-were packed before and have not moved on since left out.
+the order in which they are named, as many at once as there are cores (``--at-once``). One that names another after a
+second colon waits for it, and finds it among the shipped checkpoints then. NAME~1 is NAME trained with the seed 1,
+which is not put there. Whoever is stopped goes on from what lies in the state folder. ``pack`` copies the newest
+checkpoints into archives that each stay below ``--mib``; those that were packed before and have not moved on since are
+left out.
 
 Processes share a GPU at the same time, and not by turns, only under CUDA's multi-process service
 (``nvidia-cuda-mps-control -d``), which is for whoever holds the machine to start.

@@ -20,7 +20,7 @@ from fewsteps.errors import ShapeError
 from fewsteps.shapes import Complex, Float, Inexact, require_image
 
 MATRIX_MAX = 160
-"""Longest axis on which a CPU uses a product with the cosine matrix; `make bench` measures where the FFT overtakes it."""
+"""Longest axis on which a CPU multiplies by the cosine matrix; `make bench` measures where the FFT overtakes it."""
 MATRIX_MAX_GPU = 512
 """The same on a GPU, by ``tools/check_device.py`` on an H200: .24 ms against .29 at 512 px, .44 against .30 at 1024."""
 

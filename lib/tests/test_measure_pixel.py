@@ -116,6 +116,27 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     assert run(tool, stand_ins) == rows and not asked  # and once more measures nothing
 
 
+def test_parts_are_the_images_of_one_run(tool, stand_ins):
+    """PX-9: several processes share the images, each with a result of its own, and joined they are all of them."""
+    whole = run(tool, stand_ins)
+    parts = [stand_ins / f"part-{k}.json" for k in (1, 2, 3)]
+    for k, path in enumerate(parts, 1):
+        run(tool, stand_ins, "--only", "images", "--part", str(k), "3", "--out", str(path))
+    counts = [len(json.loads(path.read_text())["rows"]) for path in parts]
+    assert counts == [5, 5, 5]
+    joined = stand_ins / "joined.json"
+    assert tool.main(["--out", str(joined), "--join", *map(str, parts)]) == 0
+    rows = json.loads(joined.read_text())["rows"]
+    images = [row for row in whole if row["kind"] == "images"]
+    assert keys(rows) == keys(images)
+    assert {row["value"] for row in rows} == {row["value"] for row in images}
+
+
+def test_seconds_are_of_this_processor_or_not_written_down(tool):
+    """PX-9: times are compared on one machine."""
+    assert set(tool.spent(2.0, "cpu")) == {"seconds", "threads"}
+
+
 def test_the_head_that_came_late_may_be_missing(tool, stand_ins):
     """PX-8: all else is measured without it, and nothing again when it comes."""
     cards = {path: path.read_bytes() for path in stand_ins.glob("digits-either.*")}
@@ -137,8 +158,8 @@ def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, mo
     checkpoints.save(stand_ins, card, {name: 2 * value for name, value in weights.items()})
     sampled = tool.sample
 
-    def timed(plan):
-        assert plan.sampler == "ddpm_large" and plan.count == tool.TIMED, f"{plan} was sampled again"
+    def timed(plan, **given):
+        assert plan.count == 8 and not given, f"{plan} was sampled again"
         return sampled(plan)
 
     monkeypatch.setattr(tool, "sample", timed)

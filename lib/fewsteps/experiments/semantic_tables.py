@@ -22,7 +22,7 @@ from fewsteps.experiments.grids import FEW_CALLS
 from fewsteps.training.recipes import PLANNED, TABLE_1
 
 FULL, BASE, SPECIAL = "progddgan", "ddgan2", "ddgan2-special"
-LONG = "-long"  # ends the names of those that were trained for two hours, which PD-8 is judged on where there are any
+LONG = "-long"  # ends the names of those that were trained for longer, which PD-8 is judged on where there are any
 CALLED = {"z_T": "z_T", "z": "z", "x_T": "x_T", POSTERIOR: "noise of the posterior"}
 CLAIMED = {"ddgan2-se": -1, "ddgan2-pixels": 1, "ddgan2-features": -1, "progddgan": -1}
 """Rows of Table 1 in its order, and whether the paper's distance falls or rises against the row before. The first is
@@ -76,7 +76,7 @@ class Measured:
         """What Table 1 calls a row, or what it is a control for."""
         short = end.removesuffix(LONG)
         called = TABLE_1[short][0] if short in TABLE_1 else f"T = {self.rows[end]['steps']}"
-        return f"{called}, two hours" if end.endswith(LONG) else called
+        return f"{called}, long" if end.endswith(LONG) else called
 
     def trained(self, end: str) -> str:
         """The row of that end which was trained for longer, if there are two."""

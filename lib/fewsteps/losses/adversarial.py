@@ -243,7 +243,7 @@ class Adversarial:
 
     @cached_property
     def _tables(self) -> dict[str, Resident]:
-        """By step 0 .. T, on the device that asks: scales, the clock, and the coefficients of q(x_{t-1} given x_t, x0)."""
+        """By step 0 .. T, on any device: scales, the clock, and the coefficients of q(x_{t-1} given x_t, x0)."""
         bar = self.process.alpha_bars
         gone = 1 - bar  # 1 - alpha_bar
         alpha, before, gone_before = bar[1:] / bar[:-1], bar[:-1], gone[:-1]

@@ -549,7 +549,7 @@ PLANNED = {"digits": 200_000, "fashion": 320_000, "fashion-long": 832_000, "cifa
 13 000 and 30 000 steps of 64. N of Eq. 11 is this number, as the paper's is the whole training; only over all of it is
 .6, where P is held constant, the mean of both ends. ``fewsteps train fashion-END --steps 5000`` stops there, after
 about 45 minutes on a core, and the rows for a GPU stop at the same step although one could go on. PD-8 is judged on
-the long ones, `LONG`: two hours each, which is 13 000 steps of the full model and more of the baselines. The lengths
+the long ones, `LONG`: 13 000 steps each, two hours of the full model on a core that computes in bfloat16. The lengths
 are this project's own: the papers train for 350 000 steps."""
 LONG = ("ddgan2", "ddgan4", "progddgan")
 
@@ -606,7 +606,7 @@ def adversarial(
     return replace(
         like,
         name=f"{short}-{end}{suffix}",
-        title=f"Denoising diffusion GAN of {long}: {called}{', two hours' if suffix else ''}",
+        title=f"Denoising diffusion GAN of {long}: {called}{', 13 000 steps' if suffix else ''}",
         network={"kind": "ddgan", "channels": like.network["channels"], "size": like.size, "semantic": semantic}
         | network,
         objective=objective,
