@@ -10,7 +10,7 @@ samplers of Tables 1 and 2 run on the data set's own network, once for all T. Th
 With ``--folder`` the networks are taken from there, where laws go as well; with ``--out`` the result goes elsewhere;
 with ``--only rivals`` the samplers of Tables 1 and 2 alone are measured, for which no network of PixelAware need be
 there, with ``--only networks`` all else, with ``--only images`` their images, and with ``--only laws`` the laws are
-fitted. Two processes at once need a result each: ``--part 1 4`` measures every fourth of the images that are left, for
+fitted. Two processes at once need a result each: ``--part 1 4`` measures every fourth of the images, for
 four processes, and ``--join FILE ...`` adds the rows of these to the result. With ``--device cuda`` the networks are
 on a GPU and all else stays where it is; seconds per image are then not written down.
 
@@ -44,7 +44,7 @@ from fewsteps.training.loop import machine
 RESULT = results.FOLDER / "pixel_aware.json"
 SCORED = 256  # test images of the scores
 TRAJECTORIES = 512  # test images of the noise errors
-TIMED = 128  # images of a time
+TIMED, LEAST_TIMED = 128, 8  # images of a time, and of one of many hundred calls
 SIZES = (0.0, 0.001, 0.01, 0.1)
 RIVALS = {
     "DDPM, 1000": ("ddpm_large", 1000, "uniform"),
@@ -60,6 +60,11 @@ RIVALS = {
 """The samplers of Tables 1 and 2, and DDPM with as many steps as T: sampler, network calls, grid."""
 LATE = "either"
 """The head that came later than the rest: it may be missing, and its weights stand in its own rows alone."""
+KEYS = (
+    *("kind", "data", "suffix", "T", "gamma", "weights", LATE, "checkpoint", "who", "i"),
+    *("reading", "factor", "fresh", "size", "form", "start", "seed", "images", "label", "batch", "sampled"),
+)
+"""What a row can be of."""
 LONG, FEWER = 1000, 256
 """From how many calls a rival makes but so many images, of one seed: an hour's work and more for 1000."""
 
@@ -88,6 +93,22 @@ class Table:
         self.rows += added
         for row in added:
             print({key: value for key, value in row.items() if not isinstance(value, (list, dict))}, flush=True)
+
+
+def joined(table: Table, path: Path) -> None:
+    """Take over the rows of another result, but those of what is there already."""
+    if not path.exists():
+        raise DataError(f"there is no result {path.name} to join.")
+    known = [identity(row) for row in table.rows]
+    new = [row for row in Table(path).rows if identity(row) not in known]
+    table.add(*new)
+    if left := len(Table(path).rows) - len(new):
+        print(f"{path.name}: {left} rows are there already")
+
+
+def identity(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row is of, without what was found."""
+    return {key: row[key] for key in KEYS if key in row}
 
 
 def missing(data_name: str, suffix: str, folder: Path) -> list[str]:
@@ -168,8 +189,10 @@ def measure(
     if not table.has(kind="time", **about):
         laws = laws_of(parallel.estimator, known, folder)
         ready = networks | {"parallel": measures.calibrate(parallel, known)}
-        taken = measures.times(ways_to_time(data_name, ready, laws))
-        table.add({"kind": "time", **about, "images": TIMED, "threads": torch.get_num_threads(), "seconds": taken})
+        ways = ways_to_time(data_name, ready, laws)
+        counts = {name: count for name, (_, count) in ways.items()}
+        taken = measures.times(ways)
+        table.add({"kind": "time", **about, "images": counts, "threads": torch.get_num_threads(), "seconds": taken})
 
 
 def forms(
@@ -193,8 +216,8 @@ def forms(
         if form.predictions <= about["T"] and form.network in networks
         for start in starts.STARTS
         for seed in range(seeds)
-    ]
-    left = [(form, key) for form, key in wanted if not table.has(**key, **about)][part[0] - 1 :: part[1]]
+    ][part[0] - 1 :: part[1]]
+    left = [(form, key) for form, key in wanted if not table.has(**key, **about)]
     if not left:
         return  # before the laws and the errors are worked out, which no row needs
     parallel = networks["parallel"]
@@ -218,7 +241,7 @@ def ways_to_time(
     labels = gates.usual_labels(checkpoints.card(data_name))
     ways: dict[str, tuple[Callable[[], object], int]] = {}
     for name, (sampler, nfe, grid) in {f"DDPM, {steps}": ("ddpm_large", steps, "uniform"), **RIVALS}.items():
-        some = max(8, min(TIMED, 50 * TIMED // nfe))
+        some = min(TIMED, max(LEAST_TIMED, 50 * TIMED // nfe))
         ways[name] = partial(sample, Plan(data_name, sampler, nfe, grid, labels=labels, count=some)), some
     for name, form in pixel_aware.FORMS.items():
         if form.predictions <= 1:
@@ -330,13 +353,20 @@ def main(given: list[str]) -> int:
     parser.add_argument("--memory", type=int, nargs="*", metavar="T")
     parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
+    part = tuple(chosen.part)
+    if part != (1, 1) and not (chosen.only == "images" and 1 <= part[0] <= part[1]):
+        parser.error("--part K N needs --only images, and K from 1 to N.")
+    if chosen.device != "cpu":
+        if chosen.only not in ("images", "rivals", "laws"):
+            parser.error("--device needs --only images, rivals or laws: all else is measured where times are.")
+        torch.backends.cudnn.allow_tf32 = False  # as precise as on a CPU
     if chosen.one:
         memory(*chosen.one)
         return 0
     table = Table(chosen.out)
     if chosen.join:
         for path in chosen.join:
-            table.add(*(row for row in Table(path).rows if row not in table.rows))
+            joined(table, path)
         return 0
     if chosen.memory is not None:
         table.clear(kind="memory")
@@ -361,7 +391,7 @@ def main(given: list[str]) -> int:
                 chosen.folder,
                 device=chosen.device,
                 only=chosen.only or "networks",
-                part=tuple(chosen.part),
+                part=part,
             )
         if chosen.only in (None, "rivals"):
             rival_rows(name, table, chosen.count, chosen.seeds, chosen.device)

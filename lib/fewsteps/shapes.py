@@ -45,6 +45,20 @@ def require_image(x: object, name: str = "x") -> None:
         raise ShapeError(f"{name} must have shape (..., H, W) with no empty axis, not {tuple(x.shape)}.")
 
 
+def require_map(x: object, name: str = "x") -> None:
+    """Refuse anything but a floating-point (or complex) tensor of shape (H, W), such as a spectrum without channels.
+
+    Raises
+    ------
+    ShapeError
+        With one sentence that names the argument and what it should be.
+    """
+    require_image(x, name)
+    assert isinstance(x, Tensor)
+    if x.ndim != 2:
+        raise ShapeError(f"{name} must have shape (H, W), not {tuple(x.shape)}: average over the other axes first.")
+
+
 def require_finite(x: Tensor, name: str = "x") -> None:
     """Refuse NaN and infinity; waits for the device, so it is for statistics and not for the inside of a loop.
 

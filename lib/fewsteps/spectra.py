@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.shapes import Float, require_finite, require_image
+from fewsteps.shapes import Float, require_finite, require_image, require_map
 from fewsteps.transforms import Basis, dct2, fft2
 
 Window = Literal["hann"]
@@ -178,9 +178,7 @@ def radial_mean(power: Float[Tensor, "H W"], basis: Basis = "dft", *, bins: int 
     -----
     Source: SD-1, section 4.1 (measured spectra).
     """
-    require_image(power, "power")
-    if power.ndim != 2:
-        raise ShapeError(f"power must have shape (H, W), not {tuple(power.shape)}: average samples and channels first.")
+    require_map(power, "power")
     distance = radius((power.shape[0], power.shape[1]), basis).to(power.device)
     (distance, value), count = _over_rings(torch.stack((distance, power.to(distance))), basis, bins)
     return Radial(distance.to(power.dtype), value.to(power.dtype), count)
@@ -286,7 +284,9 @@ def fit_power_law(spectrum: Radial, low: float = 0.02, high: float = 0.4) -> Pow
     x, y = frequency[kept].double().log(), power[kept].double().log()
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
     intercept = y.mean() - slope * x.mean()
-    residual = (y - intercept - slope * x).square().sum() / (y - y.mean()).square().sum()
+    spread = (y - y.mean()).square().sum()
+    # Of a flat spectrum, which has no spread, the law leaves nothing unexplained.
+    residual = (y - intercept - slope * x).square().sum() / spread.clamp_min(torch.finfo(y.dtype).tiny)
     return PowerLaw(float(intercept.exp()), float(-slope), float(1 - residual))
 
 
@@ -339,12 +339,15 @@ def kappa(gamma: Float[Tensor, "H W"], r: float | Float[Tensor, "*n"], basis: Ba
     ParameterError
         If a radius is negative or leaves no frequency. The printed range sqrt(W^2 + H^2) does: the distances end
         near sqrt((H^2 + W^2) / 2).
+    ShapeError
+        If `gamma` has other axes than two, such as channels.
 
     Notes
     -----
     Source: TDAS-7, appendix A.3.
     """
     _check_basis(basis)
+    require_map(gamma, "gamma")
     shape = (gamma.shape[0], gamma.shape[1])
     distance, order = square_distance(shape, basis).to(gamma.device).flatten().sort()
     end = kappa_end(shape, basis)
@@ -428,7 +431,8 @@ def band_error(
     Returns
     -------
     BandError
-        Means over frequencies of the absolute difference of mean magnitudes (orthonormal DFT).
+        Means over frequencies of the absolute difference of mean magnitudes (orthonormal DFT). The paper prints the
+        difference with its sign, in which too much here would make up for too little there.
 
     Raises
     ------

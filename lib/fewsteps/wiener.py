@@ -59,10 +59,10 @@ def noise_response(
     -----
     Source: SD-1, Eq. 6 (corrected: the printed numerator is 1).
     """
-    ab = _alpha_bar(alpha_bar, power)
+    ab, gone = _shares(alpha_bar, power)
     _check_form(form)
-    numerator = (1 - ab).sqrt() if form in ("correct", "squared") else torch.ones_like(ab)
-    return numerator / (ab * power + 1 - ab)
+    numerator = gone.sqrt() if form in ("correct", "squared") else torch.ones_like(ab)
+    return numerator / (ab * power + gone)
 
 
 def reconstruction_response(
@@ -95,14 +95,14 @@ def reconstruction_response(
     -----
     Source: SD-1, section 4.1 and Fig. 3.
     """
-    ab = _alpha_bar(alpha_bar, power)
+    ab, gone = _shares(alpha_bar, power)
     response = noise_response(power, alpha_bar, form=form)
     if form == "caption":
-        return 1 - (1 - ab) * response.square()
+        return 1 - gone * response.square()
     if form == "printed":
-        return 1 - (1 - ab).sqrt() * response
+        return 1 - gone.sqrt() * response
     # Written out, because 1 - sqrt(1 - ab) H and 1 - (1 - ab) H^2 lose every digit where G is small.
-    gain = ab * power / (ab * power + 1 - ab)
+    gain = ab * power / (ab * power + gone)
     return gain * (2 - gain) if form == "squared" else gain
 
 
@@ -134,8 +134,8 @@ def expected_error(
     -----
     Source: SD-1, proposition 1: the error that the filter minimises, for x0 in place of the noise.
     """
-    ab = _alpha_bar(alpha_bar, power)
-    return (1 - response).square() * power + response.square() * (1 - ab) / ab
+    ab, gone = _shares(alpha_bar, power)
+    return (1 - response).square() * power + response.square() * gone / ab
 
 
 def denoise(
@@ -172,7 +172,7 @@ def denoise(
         raise ShapeError(
             f"response must have the image's size {tuple(x_t.shape[-2:])}, not {tuple(response.shape[-2:])}."
         )
-    ab = _alpha_bar(alpha_bar, x_t)
+    ab, _ = _shares(alpha_bar, x_t)
     return ifft2(fft2(x_t) * response).real / ab.sqrt()
 
 
@@ -274,7 +274,7 @@ def linear_error(
         raise ShapeError(f"known must be the covariance of square patches; {d} pixels are not a square.")
     known = known.double()
     test = known if test is None else test.double()
-    ab = _alpha_bar(alpha_bar, known).double()[..., None]
+    ab = _shares(alpha_bar, known)[0].double()[..., None]
     basis = _basis(known, structure, side)
     power = torch.einsum("ki,ij,kj->k", basis, known.to(basis.dtype), basis.conj()).real
     gain = reconstruction_response(power, ab)
@@ -295,14 +295,19 @@ def _basis(known: Tensor, structure: str, side: int) -> Tensor:
     raise ParameterError(f"structure must be 'dft', 'dct' or 'full', not {structure!r}.")
 
 
-def _alpha_bar(alpha_bar: float | Tensor, like: Tensor) -> Tensor:
-    """A number becomes a scalar in the precision of `like`; a tensor is taken as it is."""
+def _shares(alpha_bar: float | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Of signal and of noise, alpha_bar and 1 - alpha_bar.
+
+    Of a number both are scalars in the precision of `like`, and the difference is taken before: near 1 single
+    precision would leave nothing of it. A tensor is taken as it is.
+    """
     if not isinstance(alpha_bar, Tensor):
         share = number("alpha_bar", alpha_bar, above=0, below=1)
-        return torch.as_tensor(share, dtype=like.real.dtype, device=like.device)
+        ab, gone = (torch.as_tensor(x, dtype=like.real.dtype, device=like.device) for x in (share, 1 - share))
+        return ab, gone
     if alpha_bar.device.type == "cpu" and not bool(((alpha_bar > 0) & (alpha_bar < 1)).all()):
         raise ParameterError("alpha_bar must be above 0 and below 1 everywhere.")
-    return alpha_bar
+    return alpha_bar, 1 - alpha_bar
 
 
 def _check_form(form: str) -> None:

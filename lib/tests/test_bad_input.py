@@ -22,7 +22,9 @@ CASES = {
     "unknown basis": ("spectra.power_spectrum(torch.ones(4, 4), 'dwt')", "ParameterError", "'dct' or 'dft'"),
     "window on DCT": ("spectra.power_spectrum(torch.ones(4, 4), 'dct', window='hann')", "ParameterError", "window"),
     "no bins": ("spectra.radial_mean(torch.ones(4, 4), bins=0)", "ParameterError", "bins must"),
-    "batch of spectra": ("spectra.radial_mean(torch.ones(2, 4, 4))", "ShapeError", "average samples"),
+    "kappa of channels": ("spectra.kappa(torch.ones(3, 4, 4), 0.0)", "ShapeError", "average over the other axes"),
+    "zones of channels": ("filters.tdas_zones(torch.ones(3, 4, 4))", "ShapeError", "average over the other axes"),
+    "batch of spectra": ("spectra.radial_mean(torch.ones(2, 4, 4))", "ShapeError", "average over"),
     "empty fit": (
         "spectra.fit_power_law(spectra.radial_mean(torch.ones(8, 8)), 0.4, 0.1)",
         "ParameterError",

@@ -82,6 +82,12 @@ def test_times_per_sample_are_times_one_by_one():
         assert torch.equal(model.draw(x, t), together)
 
 
+def test_a_mixture_of_points_has_no_density():
+    """A variance of zero is refused, of which `evidence` would make nothing."""
+    with pytest.raises(ShapeError, match="variances must all be positive"):
+        GaussianMixture(SCHEDULES[0], torch.ones(1), torch.zeros(1, 2), torch.zeros(1, 2))
+
+
 def test_mixture_is_bayes():
     """TDAS-9: against the posterior mean written out in one dimension, and one component is the Gaussian."""
     schedule = sch.VE(0.01, 10)

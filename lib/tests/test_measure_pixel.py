@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fewsteps import checkpoints
+from fewsteps.errors import DataError
 from fewsteps.experiments import pixel_aware
 from fewsteps.experiments import pixel_measures as measures
 from test_pixel_networks import T, shipped  # noqa: F401  the fixture that trains them
@@ -122,19 +123,48 @@ def test_parts_are_the_images_of_one_run(tool, stand_ins):
     parts = [stand_ins / f"part-{k}.json" for k in (1, 2, 3)]
     for k, path in enumerate(parts, 1):
         run(tool, stand_ins, "--only", "images", "--part", str(k), "3", "--out", str(path))
-    counts = [len(json.loads(path.read_text())["rows"]) for path in parts]
-    assert counts == [5, 5, 5]
+    held = [json.loads(path.read_text()) for path in parts]
+    assert [len(one["rows"]) for one in held] == [5, 5, 5]
+    parts[1].write_text(json.dumps({**held[1], "rows": held[1]["rows"][:2]}))  # as a stop leaves it
+    run(tool, stand_ins, "--only", "images", "--part", "2", "3", "--out", str(parts[1]))
+    assert keys(json.loads(parts[1].read_text())["rows"]) == keys(held[1]["rows"])
     joined = stand_ins / "joined.json"
-    assert tool.main(["--out", str(joined), "--join", *map(str, parts)]) == 0
+    for _ in range(2):  # what is there already is not taken twice
+        assert tool.main(["--out", str(joined), "--join", *map(str, parts)]) == 0
     rows = json.loads(joined.read_text())["rows"]
     images = [row for row in whole if row["kind"] == "images"]
     assert keys(rows) == keys(images)
     assert {row["value"] for row in rows} == {row["value"] for row in images}
+    with pytest.raises(DataError, match=r"there is no result elsewhere\.json to join"):
+        tool.main(["--out", str(joined), "--join", str(stand_ins / "elsewhere.json")])
 
 
-def test_seconds_are_of_this_processor_or_not_written_down(tool):
+@pytest.mark.parametrize(
+    "asked",
+    [["--part", "1", "2"], ["--only", "images", "--part", "0", "2"], ["--only", "images", "--part", "3", "2"]],
+)
+def test_parts_that_are_none_are_refused(tool, asked, capsys):
+    """PX-9: and a GPU where times would be of it."""
+    for given in (asked, ["--device", "cuda"], ["--device", "cuda", "--only", "networks"]):
+        with pytest.raises(SystemExit):
+            tool.main(["digits", *given])
+        assert "needs --only images" in capsys.readouterr().err
+
+
+def test_seconds_are_of_this_processor_or_not_written_down(tool, monkeypatch):
     """PX-9: times are compared on one machine."""
     assert set(tool.spent(2.0, "cpu")) == {"seconds", "threads"}
+    monkeypatch.setattr(tool, "machine", lambda device: f"the card {device}")
+    assert tool.spent(2.0, "cuda:0") == {"device": "the card cuda:0"}
+
+
+def test_laws_alone(tool, stand_ins):
+    """PX-8: before the images, which several processes then make."""
+    for path in stand_ins.glob("*.starts"):
+        path.unlink()
+    out = stand_ins / "none.json"
+    tool.main(["digits", "--folder", str(stand_ins), "--out", str(out), "--only", "laws"])
+    assert list(stand_ins.glob("digits-scale*.starts")) and not out.exists()
 
 
 def test_the_head_that_came_late_may_be_missing(tool, stand_ins):
@@ -159,7 +189,7 @@ def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, mo
     sampled = tool.sample
 
     def timed(plan, **given):
-        assert plan.count == 8 and not given, f"{plan} was sampled again"
+        assert plan.count == tool.TIMED and not given, f"{plan} was sampled again"
         return sampled(plan)
 
     monkeypatch.setattr(tool, "sample", timed)

@@ -247,6 +247,20 @@ def test_one_pass_beside_the_samplers_of_tables_1_and_2():
     assert not any("predictions" in line[0] for line in lines)
 
 
+def test_times_of_rivals_are_of_the_run_that_timed_the_forms_where_it_timed_them():
+    """PX-9: else of the images that are counted, and of none that a GPU made."""
+    rows, timed = rival_rows(), time_rows()
+    timed[0]["seconds"] |= {"DDIM, 100": 0.3}
+    for row in rows:
+        if row["label"] != "DDPM, 50":
+            del row["seconds"]
+    also = rows[-1] | {"seed": 1, "seconds": 4.0}  # one seed on a CPU
+    lines = tables.quality(measured(network_rows(), image_rows(), timed, [*rows, also]))[1]
+    assert [line[-1] for line in lines[-3:]] == ["300", "8", "4,000"]
+    lines = tables.quality(measured(network_rows(), image_rows(), timed, rows))[1]
+    assert [line[-1] for line in lines[-3:]] == ["300", "8", "–"]
+
+
 def test_neighbours_and_memory_are_one_line_each(monkeypatch):
     rows = image_rows(seeds=1)
     for row in rows:

@@ -37,7 +37,7 @@ def test_power_of_one_cosine_is_where_it_should_be():
     rows = torch.arange(16, dtype=torch.float64)
     x = torch.cos(2 * math.pi * 3 * rows / 16).repeat(16, 1)
     phi = spectra.power_spectrum(x)
-    assert phi.argmax() == 3 and math.isclose(phi[0, 3], 16 * 16 / 4)
+    assert phi.argmax() in (3, 13) and math.isclose(phi[0, 3], 16 * 16 / 4)  # two equal but for rounding
     assert math.isclose(spectra.radius((16, 16))[0, 3], 3 / 16)
     x = torch.cos(math.pi * 5 * (rows + 0.5) / 16).repeat(16, 1)
     phi = spectra.power_spectrum(x, "dct")

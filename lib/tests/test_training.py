@@ -13,7 +13,7 @@ import torch
 
 from fewsteps import checkpoints, data, denoisers, errors, losses, schedules, trained
 from fewsteps.files import read_json
-from fewsteps.training import recipe, train
+from fewsteps.training import loop, recipe, train
 from fewsteps.training.loop import Run, rate, shifted
 from fewsteps.training.state import Average
 from fewsteps.training.team import Team
@@ -352,6 +352,43 @@ class TestParts:
         assert float(average.weights["weight"]) == pytest.approx(0.5)
         average.update(network, 128, seen=10**6)
         assert float(average.weights["weight"]) == pytest.approx(0.875)
+
+    def test_the_average_knows_buffers_shared_weights_and_what_is_kept_raw(self):
+        """Numbers that are counted are copied, and so is what begins with `raw`; what is not stored is left out."""
+        network = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+        network[2].weight = network[1].weight
+        network.register_buffer("aside", torch.zeros(1), persistent=False)
+        average = Average(network, half_life=64, raw="0.")
+        assert average.weights.keys() == network.state_dict().keys()
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight += 1
+            network[0].num_batches_tracked += 3
+        before = {name: value.clone() for name, value in average.weights.items()}
+        average.update(network, batch=64, seen=10**6)
+        now = network.state_dict()
+        for name, value in average.weights.items():
+            halfway = value.is_floating_point() and not name.startswith("0.")
+            assert torch.allclose(value, (before[name] + now[name]) / 2 if halfway else now[name]), name
+
+    @pytest.mark.parametrize("has", [{"avx512_bf16": True}, {"amx_bf16": True, "avx2": True}, {"bf16": True}])
+    def test_half_precision_is_for_processors_that_compute_in_it(self, monkeypatch, has):
+        cpu = torch.device("cpu")
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, **has}, raising=False)
+        assert loop.computes_half(cpu) and loop.computes_half(torch.device("cuda"))
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, **dict.fromkeys(has, False)})
+        assert not loop.computes_half(cpu)
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+        assert loop.computes_half(cpu)
+
+    def test_what_has_four_dimensions_is_laid_out_and_the_rest_is_not(self):
+        """A network with weights of five, as gates and many heads have, trains on a GPU as well."""
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv3d(2, 2, 3), torch.nn.Linear(2, 2))
+        kept = {name: value.clone() for name, value in network.state_dict().items()}
+        loop.lay_out(network, torch.channels_last)
+        assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+        assert network[1].weight.is_contiguous() and network[2].weight.is_contiguous()
+        assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
 
     def test_without_half_life_the_average_is_the_weights(self):
         network = torch.nn.Linear(2, 2)

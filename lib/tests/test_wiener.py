@@ -30,6 +30,18 @@ def test_reconstruction_is_what_the_noise_filter_leaves(power, alpha_bar):
     assert bool(((response >= 0) & (response <= 1)).all())
 
 
+@pytest.mark.parametrize("gone", [1e-4, 1e-6, 1e-9])
+def test_where_hardly_any_noise_is_it_is_not_lost_in_single_precision(gone):
+    """SD-1: 1 - ab of a number is taken before rounding, which near 1 would leave nothing of it."""
+    power = torch.tensor([1e-6, 1.0, 100.0], dtype=torch.float64)
+    for of in (wiener.noise_response, wiener.reconstruction_response):
+        assert torch.allclose(of(power.float(), 1 - gone).double(), of(power, 1 - gone), rtol=1e-6)
+    double, single = (
+        wiener.expected_error(p, 1 - gone, wiener.reconstruction_response(p, 1 - gone)) for p in (power, power.float())
+    )
+    assert torch.allclose(single.double(), double, rtol=1e-6)
+
+
 @given(powers, alpha_bars, st.floats(-0.5, 0.5))
 def test_no_other_response_does_better(power, alpha_bar, change):
     """SD-1: the minimum of a quadratic; its value is the posterior variance S (1 - ab) / (ab S + 1 - ab)."""

@@ -142,6 +142,8 @@ class GaussianMixture:
             raise ShapeError("weights must all be positive.")
         for variance in variances:
             _check_variance(variance, basis)
+        if not bool((variances > 0).all()):
+            raise ShapeError("variances must all be positive.")
         self.schedule = schedule
         self.basis: Basis | None = basis
         self.weights = (weights / weights.sum()).double()

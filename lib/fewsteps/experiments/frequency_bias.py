@@ -140,6 +140,8 @@ def train(setting: Setting, seed_of_run: int = 0, *, progress: Callable[[Iterabl
 def sample(model: Denoiser, setting: Setting, *, clip: bool, count: int = 300, seed_of_noise: int = 1) -> Tensor:
     """Signals generated with 1000 steps of DDPM, shape (count, seeds, length).
 
+    The variance is the posterior's, which DDPM calls the small one; SD's Eq. 5 prints the large one.
+
     Parameters
     ----------
     model : Denoiser
@@ -177,7 +179,8 @@ def magnitudes(x: Tensor) -> Tensor:
 def recovered(x: Tensor, k: int) -> Tensor:
     """Share of signals that are the cosine of frequency k, per seed.
 
-    A signal counts if at least 80 % of its power lies at k and its amplitude there is between 1/2 and 3/2.
+    A signal counts if at least 80 % of the sum of its squared amplitudes lies at k and its amplitude there is between
+    1/2 and 3/2. (Of its power, the mean and the highest frequency would count twice as much as they do here.)
 
     Parameters
     ----------

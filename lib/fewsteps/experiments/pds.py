@@ -96,9 +96,7 @@ def by_site(data: RingData, gains: Tensor, steps: int, key: str = "pc") -> dict[
     return found
 
 
-def turned_law(
-    omega: float, ratio: float, *, shift: int = 1, side: int = 8, moves: int | None = None
-) -> tuple[float, float]:
+def turned_law(omega: float, ratio: float, *, shift: int = 1, side: int = 8, moves: int | None = None) -> float:
     """Langevin moves on white Gaussian data with a solenoidal term: variance of the output over the right one, exact.
 
     Parameters
@@ -112,8 +110,8 @@ def turned_law(
 
     Returns
     -------
-    (float, float)
-        Mean over the pixels, and the largest response of one pixel to one draw of the start: below 1 it is forgotten.
+    float
+        Mean over the pixels.
 
     Notes
     -----
@@ -125,7 +123,7 @@ def turned_law(
         per_level=math.ceil(20 / ratio) if moves is None else moves,
         filt=Filter(drift=True, solenoid=Solenoid(shift, omega)).at("corrector"),
     )  # fmt: skip
-    return float(law.variance.mean()) / 2, float(law.variance.max()) / 2
+    return float(law.variance.mean()) / 2
 
 
 def move_left(omega: float, *, size: int = 32, shift: int = 1, seed: int = 0, count: int = 64) -> float:

@@ -324,7 +324,7 @@ def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
     """Parameters, calls, distance and time of one pass, every form from its best start, beside Tables 1 and 2.
 
     Times are of the law of vectors, in turn in one process; of rivals that are not among those, of the images that are
-    counted.
+    counted, and none where these were made on a GPU.
 
     Notes
     -----
@@ -344,7 +344,8 @@ def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
         lines.append([f"{entry.method}, from {STARTS[start]}", *_line(entry, told, taken)])
     for entry in rivals(found) if lines else ():
         rows = found.of("rival", label=entry.method)
-        taken = seconds.get(entry.method) or min(row.get("seconds", math.nan) for row in rows)
+        counted = min((row["seconds"] for row in rows if "seconds" in row), default=math.nan)
+        taken = seconds.get(entry.method, counted)
         lines.append([entry.method, *_line(entry, rows[0]["parameters"], taken)])
     return columns, lines
 

@@ -19,7 +19,7 @@ from fewsteps.experiments import boards
 from fewsteps.experiments.adversarial import POSTERIOR
 from fewsteps.experiments.gates import PRIOR_CALLS
 from fewsteps.experiments.grids import FEW_CALLS
-from fewsteps.training.recipes import PLANNED, TABLE_1
+from fewsteps.training.recipes import PLANNED, RECIPES, TABLE_1
 
 FULL, BASE, SPECIAL = "progddgan", "ddgan2", "ddgan2-special"
 LONG = "-long"  # ends the names of those that were trained for longer, which PD-8 is judged on where there are any
@@ -76,7 +76,10 @@ class Measured:
         """What Table 1 calls a row, or what it is a control for."""
         short = end.removesuffix(LONG)
         called = TABLE_1[short][0] if short in TABLE_1 else f"T = {self.rows[end]['steps']}"
-        return f"{called}, long" if end.endswith(LONG) else called
+        if not end.endswith(LONG):
+            return called
+        row = self.rows[end]
+        return f"{called}, {row['trained_images'] // RECIPES[row['checkpoint']].batch:,} steps"
 
     def trained(self, end: str) -> str:
         """The row of that end which was trained for longer, if there are two."""

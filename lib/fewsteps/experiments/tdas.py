@@ -149,6 +149,9 @@ def sensitivity(
 ) -> Float[Tensor, "n m"]:
     """W2 over the data's rms for every pair of gains (rows) and pair of radii (columns), exact.
 
+    Radii are taken in rising order: with r1 > r2, as Fig. 11 prints six of its seven pairs, no frequency would get λ1
+    by Eq. 8.
+
     Notes
     -----
     Source: TDAS-11, Figs 10 and 11.
@@ -156,7 +159,7 @@ def sensitivity(
     squared = data.rings.squared
 
     def distance(gains: tuple[float, float], radii: tuple[float, float]) -> float:
-        mask = filters.zone_gains(squared, (size, size), gains, radii)
+        mask = filters.zone_gains(squared, (size, size), gains, sorted(radii))
         return data.distance(data.run(key, steps, data.filter(mask)))[0]
 
     return torch.tensor([[distance(gains, radii) for radii in r] for gains in lam], dtype=torch.float64)
@@ -181,7 +184,7 @@ def measured_sensitivity(table: str, metric: str = "FD") -> Float[Tensor, "gains
     Returns
     -------
     Tensor, shape (7, 7)
-        Rows are pairs of gains and columns pairs of radii, as TDAS prints them (`grids.GAINS`, `grids.RADII`).
+        Rows are pairs of gains and columns pairs of radii, which act in rising order (`grids.GAINS`, `grids.RADII`).
 
     Raises
     ------

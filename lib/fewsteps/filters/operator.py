@@ -33,7 +33,7 @@ class Filter:
         PDS filters frequencies and then pixels, TDAS and the inverse of PDS the other way round.
     where : iterable of {"prior", "predictor", "corrector"}, optional
         Which noise is filtered: the initial state, what the sampler injects as it steps down, what a Langevin move
-        injects at one noise level. Default: the initial state and whatever the sampler injects.
+        injects at one noise level. Default: the initial state, unless it is given, and whatever the sampler injects.
     drift : bool
         Whether M M^T multiplies the score wherever the noise beside it is filtered (PDS) or not (TDAS).
     solenoid : Solenoid, optional

@@ -13,7 +13,7 @@ from fewsteps import spectra
 from fewsteps.errors import ParameterError
 from fewsteps.filters.operator import Filter, Place
 from fewsteps.parameters import number
-from fewsteps.shapes import Float, require_finite, require_image
+from fewsteps.shapes import Float, require_finite, require_map
 from fewsteps.transforms import Basis
 
 
@@ -153,7 +153,8 @@ def tdas_zones(
     """The automatic parameters of TDAS, from the ratio of generated to real power.
 
     lam = ave / Q_a, and r is the first radius at which kappa crosses Q_a. On a grid of frequencies kappa is a step
-    function that seldom equals Q_a anywhere, so the paper's "kappa(r) = Q_a" is read as "has reached it".
+    function that seldom equals Q_a anywhere, so the paper's "kappa(r) = Q_a" is read as "has reached it", and the first
+    ring from which on it has is the last one that the zone leaves alone.
 
     Parameters
     ----------
@@ -175,13 +176,13 @@ def tdas_zones(
     ParameterError
         If kappa never reaches a quantile: the rule is then undefined.
     ShapeError
-        If `ratio` is not finite.
+        If `ratio` is not finite, or has other axes than two, such as channels.
 
     Notes
     -----
     Source: TDAS-8, appendix A.2 and A.3.
     """
-    require_image(ratio, "ratio")
+    require_map(ratio, "ratio")
     require_finite(ratio, "ratio")
     shape = (ratio.shape[-2], ratio.shape[-1])
     end = spectra.kappa_end(shape, basis)

@@ -187,7 +187,7 @@ class ScoreMatching:
         return {"kind": "score", "sigmas": list(self.sigmas)}
 
     def __call__(self, network: Network, x0: Tensor, cond: Tensor | None, generator: torch.Generator) -> Tensor:
-        """Mean over pixels of (sigma s + z)^2, (B,): half NCSN's loss is half of it."""
+        """Mean over pixels of (sigma s + z)^2, (B,): NCSN's loss is half of it, summed over pixels."""
         levels = torch.tensor(self.sigmas, device=x0.device, dtype=x0.dtype)
         chosen = torch.randint(len(levels), (len(x0),), device=x0.device, generator=generator)
         sigma = levels[chosen]

@@ -95,7 +95,9 @@ class Discrete:
 
     @classmethod
     def from_vp(cls, schedule: VPLinear, steps: int) -> Discrete:
-        """The exact betas of a continuous schedule sampled at t = 0, 1/T .. 1: DDGAN's schedule and PD's Eq. 12.
+        """The exact betas of a continuous schedule sampled at t = 0, 1/T .. 1: PD's Eq. 12.
+
+        DDGAN's own code begins at t = 1e-3 in place of 0, which moves its first beta from .476 to .478 at T = 4.
 
         Raises
         ------

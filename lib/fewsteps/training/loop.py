@@ -83,7 +83,7 @@ def train(
         torch.compile; default on GPUs only, where it pays. On two CPU cores compiling took longer than it could save.
     half : bool, optional
         Compute in bfloat16 where that keeps its range; weights stay in float32. Default: where the device computes in
-        it, for elsewhere it takes twice as long as single precision.
+        it, for elsewhere it takes twice as long as single precision. The card says which it was.
     changed : bool
         Go on from a state although the recipe has changed since in something else than data and network; the card
         then says what it was before, and until which step.
@@ -165,10 +165,8 @@ class Run:
         self.objective = recipe.objective(images)
         torch.manual_seed(recipe.seed)  # the initial weights are drawn inside torch.nn
         self.network = build(recipe.network)
-        # Torch lays no weights of five dimensions out like that, as the parallel network's many heads have.
-        lasting = team.device.type == "cuda" and all(weight.ndim <= 4 for weight in self.network.parameters())
-        self.layout = torch.channels_last if lasting else torch.contiguous_format
-        self.network.to(team.device, memory_format=self.layout)  # pyright: ignore[reportCallIssue]
+        self.layout = torch.channels_last if team.device.type == "cuda" else torch.contiguous_format
+        lay_out(self.network.to(team.device), self.layout)
         self.average = Average(self.network, recipe.half_life, self.raw)
         self.optimiser = self._optimiser()
         self.state = folder / "state.safetensors"
@@ -359,6 +357,7 @@ class Run:
                 "machine": machine(self.team.device),
                 "processes": self.team.size,
                 "torch": torch.__version__,
+                "precision": "bfloat16" if self.half else "float32",
                 "recipe": recipe.described(),
                 **({"history": position.history} if position.history else {}),
             },
@@ -567,9 +566,16 @@ def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
 
 def computes_half(device: torch.device) -> bool:
     """Whether a device has arithmetic in bfloat16 of its own; every GPU that this library is for has."""
-    if device.type != "cpu":
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # which older torch has not
         return True
     return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+
+
+def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    """Lay out what has four dimensions; of a network with gates or many heads, whose weights have five, the rest."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=layout)
 
 
 def machine(device: torch.device) -> str:
