@@ -154,7 +154,7 @@ def page(root: Path | str) -> str:
         "**What did the papers claim, and what is left of each claim when it is computed?** Every line was written "
         "down with its metric, its budget, its baseline and what would overturn it before the run that judges it; "
         "where not, a note says so. Verdict and evidence came after; a note says what was added later. A verdict is "
-        'about the conditions it names: "here" are networks of about a million parameters, images of 32 and 64 pixels, '
+        'about the conditions it names: "here" are small networks, images of 8 to 64 pixels, '
         "and exact Gaussians of any size.",
         _counts(claims),
     ]

@@ -59,7 +59,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "order": _ORDER,
     },
     # "step": that of Langevin moves over the square of the last noise level; NCSN's own is 0.2, and a run that has a
-    # tenth of its moves wants more than ten times as much. The same end for all three.
+    # tenth of its moves wants more than ten times as much. The same open end for all three.
     "langevin_step": {
         "fixed": {},
         "coarse": {"step": [0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.2]},

@@ -262,6 +262,9 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     ("TDAS", "4"): "what the rule gives on trained networks, and where it gives nothing, in chapter 05",
     ("TDAS", "5"): "what the rule gives for a VP network in chapter 05",
     ("PDS", "2"): "the masks for these parameters are drawn, and judged exactly, in chapter 06",
+    ("SD", "1"): "on networks and their slim ones, low and high frequencies apart, in chapter 08 (SD-3)",
+    ("SD", "3"): "by guidance weight in chapter 08 (SD-10)",
+    **dict.fromkeys((("PixelAware", "1"), ("PixelAware", "2")), "on MNIST and Fashion-MNIST in chapter 09 (PX-9)"),
     ("SD", "4"): "not: captions and their encoder are out of reach here, as chapter 08 says",
     **{
         ("SD", f"2, {data}"): "the same question as for FFHQ above, which our data sets answer"
