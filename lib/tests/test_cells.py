@@ -110,6 +110,7 @@ def test_a_bug_in_one_cell_says_where_and_stops_no_other(tmp_path, monkeypatch):
 
 
 def _fill_for_ever(path):
+    torch.set_num_threads(1)  # a fork has none of its parent's
     fill(Table(path, "x"), CELLS)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fewsteps import filters, spectra, transforms
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.filters import IDENTITY, Filter
+from fewsteps.filters import IDENTITY, Filter, Solenoid
 
 
 def rng(seed=0):
@@ -130,6 +130,14 @@ def test_zones_are_the_papers():
                 d = a * a + b * b
                 expected = next((g for g, r in ((1, 0.2), (0.9, 0.3), (0.6, 0.41)) if d <= 2 * (r * size) ** 2), 0.3)
                 assert mask[h, w] == expected
+    for height, width in ((10, 16), (16, 10)):  # radii are in units of the height
+        wide = filters.zone_mask((height, width), 0.5, 0.4)
+        for h in range(height):
+            for w in range(width):
+                assert wide[h, w] == (1 if h * h + w * w <= 2 * (0.4 * height) ** 2 else 0.5)
+    assert filters.zone_mask((8, 16), 0.5, 1.5)[7, 15] == 1
+    with pytest.raises(ParameterError, match="units of the height"):
+        filters.zone_mask((8, 16), 0.5, 1.6)
     assert torch.equal(filters.zone_mask((8, 8), (0.9, 0.6), (0.4, 0.2)), filters.zone_mask((8, 8), 0.6, 0.4))
     exact = filters.zone_mask((10, 10), 0.5, math.sqrt(0.5) * 0.3)  # 2 r^2 H^2 = 9: the ring of distance 3
     assert exact[3, 0] == 1 and exact[3, 1] == 0.5
@@ -186,6 +194,14 @@ def test_automatic_zones_undo_a_step():
     assert [v**2 for v in root.lam] == pytest.approx(zones.lam)
     falling = filters.tdas_zones(1 / gamma, quantiles=(0.25, 0.1))
     assert all(lam > 1 for lam in falling.lam)
+    values = sorted((1 / gamma).flatten().tolist())
+    for a, r in zip((0.25, 0.1), falling.r, strict=True):
+        level = values[math.ceil(a * len(values)) - 1]
+        rings = [d for d in squared.flatten().unique().tolist() if d]
+        d = next(d for d in rings if float((1 / gamma)[squared >= d].mean()) <= level * (1 + 1e-12))
+        assert r == pytest.approx(math.sqrt(d / 2) / 16) and d > rings[0]
+    wide = filters.tdas_zones(1 + 0.5 * (spectra.square_distance((8, 16)) > 60), quantiles=(0.9,))
+    assert wide.r[0] == pytest.approx(math.sqrt(61 / 2) / 8)  # in units of the height
     assert torch.equal(
         filters.tdas_auto(gamma).frequency.exact, filters.tdas((16, 16), zones.lam, zones.r).frequency.exact
     )
@@ -213,6 +229,25 @@ def test_placement():
     assert m.drift and not moved.drift and torch.equal(moved.frequency.exact, m.frequency.exact)
     assert moved.at().where is None
     assert not IDENTITY.acts("prior")
+    z, frequency = white(1, 4, 6), (white(4, 6, seed=1).abs() + 0.5)
+    both = Filter(frequency, white(4, 6, seed=2).abs() + 0.5, order="space first", where={"corrector"}, drift=True)
+    for same in (both.at("corrector"), both.inverse().inverse()):
+        assert torch.allclose(same.apply(z), both.apply(z), atol=1e-12)
+        assert (same.where, same.drift, same.order) == (both.where, True, "space first")
+    assert torch.allclose(both.inverse().apply(both.apply(z)), z, atol=1e-12)
+    assert both.inverse().where == both.turned(Solenoid(1, 2.0)).where == both.where
+
+
+def test_masks_of_channels_and_of_pixels_are_not_lost():
+    """PDS-4, PDS-5: a mask for three channels is not broadcast over grey images, nor `space` left out."""
+    with pytest.raises(ShapeError, match=r"the filter is for images of shape \(\.\.\., 3, 4, 4\), not \(2, 1, 4, 4\)"):
+        Filter(torch.ones(3, 4, 4) / 2).noise(torch.ones(2, 1, 4, 4))
+    space = white(4, 4, seed=1).abs() + 0.5
+    for made in (
+        filters.pds_radial((4, 4), 0.2, 1.6, space),
+        filters.pds_from_data(white(5, 1, 4, 4), 5, space=space),
+    ):
+        assert made.space is not None and torch.equal(made.space.exact, space)
 
 
 @given(st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]), st.sampled_from(["dct", "dft"]))

@@ -12,6 +12,7 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3
@@ -420,6 +421,18 @@ def test_the_interval_covers_the_distance_at_its_count():
     assert 2.5 < width / np.std([value for value, _, _ in got]) < 5.5
 
 
+def test_the_interval_is_the_spread_of_the_draws_reversed_around_the_estimate():
+    """SD-3: Efron and Tibshirani's, of draws with replacement about their own mean, written out."""
+    x, reference = noise(120, 3, seed=1) * 1.2 + 0.2, Moments.of(noise(4000, 3))
+    value, generator = metrics.frechet(Moments.of(x), reference), seeded(3)
+    drawn = np.array(
+        [metrics.frechet(Moments.of(x[torch.randint(120, (120,), generator=generator)]), reference) for _ in range(40)]
+    )
+    below, above = np.quantile(drawn - drawn.mean(), (0.025, 0.975))
+    got = metrics.frechet_interval(x, reference, generator=seeded(3), draws=40)
+    assert tuple(got) == pytest.approx((value, value - above, value - below), rel=1e-4)
+
+
 def test_the_interval_from_shards_is_that_from_samples_in_size():
     """Shards of a set give about the width that its samples give, and the same value."""
     reference = Moments.of(noise(4000, 3))
@@ -498,6 +511,13 @@ def test_grey_images_are_repeated_and_others_resized(classifier):
     fields = torch.full((2, 3, 40, 24), 0.25)
     assert torch.allclose(metrics.features(extractor, fields), metrics.features(extractor, fields[..., :16, :16]))
     assert extractor.resize == "bilinear with antialiasing to 16 px" and extractor.size == 16
+    x = torch.rand(2, 3, 40, 24, generator=seeded())
+    by_pillow = [
+        torch.from_numpy(np.array(Image.fromarray(channel.numpy()).resize((16, 16), Image.Resampling.BILINEAR)))
+        for channel in x.flatten(0, 1)
+    ]
+    small = torch.stack(by_pillow).unflatten(0, (2, 3)).clamp(0, 1)
+    assert torch.allclose(metrics.features(extractor, x), metrics.features(extractor, small), atol=1e-3)
     with pytest.raises(ShapeError, match="1 or 3 channels"):
         metrics.features(extractor, torch.rand(1, 2, 8, 8, generator=seeded()))
 
@@ -554,7 +574,9 @@ def test_a_measured_number_says_where_it_is_from(classifier):
     assert row["count"] == 100 and row["reference_count"] == 300 and row["seeds"] == [0, 99]
     assert row["reference"] == Moments.of(real).sha256()
     assert row["low"] < row["value"] < row["high"] and close(row["value"], metrics.frechet_between(fake, real), 1e-9)
-    assert 0 < row["floor"] < 0.3 * row["value"]
+    assert 0 < row["floor"] < 0.3 * row["value"] and row["floor_count"] == 100
+    few = metrics.measure(extractor, fake, real[:150], seeds=(0, 99), generator=seeded(), draws=2)
+    assert few.floor_count == 75  # half of the real ones, where there are fewer than two for each
     assert metrics.measure(extractor, fake, real, seeds=(0, 99), generator=seeded(), draws=40) == number
 
 

@@ -51,6 +51,7 @@ class Counted(denoisers.MeanOnly):
 
     def mean(self, x, t, cond=None):
         self.calls += 1
+        self.told = cond
         mean = self.model.mean(x, t)
         return mean * math.nan if self.calls == self.bad else mean
 
@@ -61,7 +62,8 @@ def test_calls_are_counted_and_seeds_repeat(name):
     sampler, schedule, per_step = EVERY[name]
     times = sch.geometric(schedule, 7)
     model = Counted(gaussian(schedule))
-    steps = list(sampler(model, SHAPE, times, noise=noise()))
+    steps = list(sampler(model, SHAPE, times, noise=noise(), cond="told"))
+    assert model.told == "told"
     assert [step.i for step in steps] == list(range(1, len(steps) + 1))
     assert steps[-1].nfe == model.calls
     extra = {"langevin": 1, "heun": -1}.get(name, 0)
@@ -416,3 +418,25 @@ def test_edges_of_grids_and_of_precision():
     with pytest.raises(ParameterError, match="one noise level for the whole image"):
         sam.last(sam.langevin(field, SHAPE, sch.uniform(pixelwise, 3), noise=noise()))
     assert sam.last(sam.ddpm(field, SHAPE, sch.uniform(pixelwise, 3), noise=noise())).shape == SHAPE
+
+
+def test_analytic_dpm_believes_no_more_variance_than_images_have():
+    """TDAS-10: what is unknown of x0 is cut at 1, as Bao et al. do for images in [-1, 1]; at first it is far more."""
+    schedule, times = sch.VPLinear(), torch.tensor([1.0, 0.5], dtype=torch.float64)
+    (a_t, a_s), (s_t, s_s) = (f(times).tolist() for f in (schedule.alpha, schedule.sigma))
+    start, given = white(*SHAPE), {"eps_power": lambda t: 0.0, "eta": 0.0}
+    kept, loose = (
+        next(sam.analytic(gaussian(schedule), start, times, noise=noise(3), clamp=clamp, **given)).x
+        for clamp in (True, False)
+    )
+    spread = abs(a_s - s_s / s_t * a_t) * (s_t / a_t - 1)
+    assert torch.allclose(loose - kept, spread * white(*SHAPE, seed=3), atol=1e-9)
+
+
+def test_langevin_goes_to_the_data_from_a_grid_that_does_not():
+    """BASE-NCSN: the last level has its moves as well, before the noise that is left is taken off."""
+    schedule = sch.VE(0.01, 50)
+    whole = sch.geometric(schedule, 4)
+    for times in (whole, whole[:-1]):
+        steps = list(sam.langevin(gaussian(schedule), SHAPE, times, noise=noise(), per_level=2, denoise=False))
+        assert len(steps) == 8

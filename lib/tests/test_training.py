@@ -1,6 +1,7 @@
 """Training: what it converges to, that it can be stopped anywhere, and what it says when it cannot go on."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import kstest, norm
 
 from fewsteps import checkpoints, data, denoisers, errors, losses, schedules, trained
 from fewsteps.files import read_json
@@ -45,6 +47,33 @@ class TestObjectives:
         found = losses.EDM(0.3, 0.2)(lambda x, t: 0 * x, self.normal(), None, torch.Generator().manual_seed(1))
         assert found.shape == (4096,)
         assert float(found.mean()) == pytest.approx(1, abs=5 * float(found.std()) / 64)
+
+    def test_edm_draws_the_levels_that_it_names(self):
+        """Source: BASE-HEUN. A normal law of log(sigma / std), and a log-uniform one for some images."""
+        own = losses.EDM(0.3, 0.2, centre=0.3, spread=1.4, wide=0.25, ends=(0.01, 100))
+        levels = 4 * own.pose(torch.zeros(20_000, 1, 1, 1), torch.Generator().manual_seed(0)).times.double()
+        low, high = math.log(0.01), math.log(100)
+
+        def law(v):
+            return 0.75 * norm.cdf(v, 0.3, 1.4) + 0.25 * ((v - low) / (high - low)).clip(0, 1)
+
+        assert kstest(levels.numpy(), law).pvalue > 1e-4
+
+    def test_edm_trains_what_samplers_ask(self):
+        """Source: BASE-HEUN. For a network that looks at both of its inputs, the loss is the weighted error of the
+        denoiser that samplers make of it."""
+
+        def network(x, t):
+            return torch.sin(3 * x) + t[:, None, None, None]
+
+        own, x0 = losses.EDM(0.3, 0.2), self.normal(64)
+        posed = own.pose(x0, torch.Generator().manual_seed(1))
+        noise = (4 * posed.times).exp()[:, None, None, None]  # over the data's spread
+        x = 0.3 + 0.2 * posed.noisy * (1 + noise.square()).sqrt()
+        x0_hat = denoisers.FromEDM(network, schedules.VE(), 0.3, 0.2).mean(x, 0.2 * noise.flatten())
+        weight = (1 + noise.square()) / (0.2 * noise).square()
+        found = own(network, x0, None, torch.Generator().manual_seed(1))
+        torch.testing.assert_close(found, (weight * (x0_hat - x0).square()).mean((1, 2, 3)), rtol=1e-3, atol=1e-3)
 
     def test_eps_of_no_prediction_is_the_noise(self):
         found = losses.Eps()(lambda x, t: 0 * x, self.normal(), None, torch.Generator().manual_seed(1))
@@ -127,6 +156,33 @@ class TestLoop:
         train(DIGITS, tmp_path / "parts", steps=10, device="cpu", images=images)
         train(DIGITS, tmp_path / "parts", steps=24, device="cpu", images=images)
         assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+    @pytest.mark.parametrize("half", [False, True])
+    def test_in_either_precision(self, tmp_path, images, half):
+        """Whatever the processor would choose: a run that stopped equals one that did not, and the card says which."""
+        given = {"device": "cpu", "images": images, "half": half}
+        train(DIGITS, tmp_path / "one", steps=3, **given)
+        for steps in (1, 3):
+            card = train(DIGITS, tmp_path / "two", steps=steps, **given)
+        assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+        assert read_json(card)["training"]["precision"] == ("bfloat16" if half else "float32")
+
+    def test_a_step_is_shown_images_as_they_are_or_mirrored_and_their_own_classes(self, tmp_path, images):
+        made = replace(DIGITS, flip=True, unlabelled=0.25)
+        with Team("cpu") as team:
+            x0, cond = Run(made, tmp_path, images, team, compiled=None, half=False).share_of(4096)
+        known: dict[bytes, list[tuple[int, bool]]] = {}
+        for mirrored in (False, True):
+            shown = images.images.flip(-1) if mirrored else images.images
+            for image, label in zip(shown, images.labels.tolist(), strict=True):
+                known.setdefault(image.numpy().tobytes(), []).append((label, mirrored))
+        found = [known[image.contiguous().numpy().tobytes()] for image in x0]
+        assert all(
+            c == -1 or c in {label for label, _ in entries} for c, entries in zip(cond.tolist(), found, strict=True)
+        )
+        assert float((cond < 0).double().mean()) == pytest.approx(0.25, abs=0.04)
+        plain = [entries[0][1] for entries in found if len(entries) == 1]  # a digit may be its own mirror image
+        assert sum(plain) / len(plain) == pytest.approx(0.5, abs=0.06)
 
     def test_seeds_repeat_and_differ(self, tmp_path, images):
         for name, seed in (("a", 0), ("b", 0), ("c", 1)):
