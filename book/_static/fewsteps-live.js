@@ -33,5 +33,13 @@
     figure.render({ model: modelOf(traits), el });
   }
 
-  for (const place of document.querySelectorAll(".fs-live")) draw(place);
+  // A page with two figures has this script twice.
+  for (const place of document.querySelectorAll(".fs-live:not([data-drawn])")) {
+    place.dataset.drawn = "";
+    draw(place).catch((error) => {
+      const words = document.createElement("p");
+      words.textContent = `This figure could not be drawn: ${error.message}.`;
+      place.append(words);
+    });
+  }
 })();

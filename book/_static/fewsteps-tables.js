@@ -10,7 +10,8 @@
   /* The first number in a text as these pages write them, or NaN: "−1.5·10⁻³ ± 0.2" is −0.0015. */
   function numberIn(text) {
     const found = text.match(/[−-]?\d[\d,]*(?:\.\d+)?(?:·10(⁻?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+))?/);
-    if (!found || found.index > 2) return NaN; // a name with a number in it is no number
+    // A name with a number in it is no number, and PX-12 is no negative one.
+    if (!found || found.index > 2 || /\p{L}$/u.test(text.slice(0, found.index))) return NaN;
     const plain = Number(found[0].replace(/·.*/, "").replace("−", "-").replaceAll(",", ""));
     if (!found[2]) return plain;
     const power = Number([...found[2]].map((digit) => SUPERSCRIPTS.indexOf(digit)).join(""));

@@ -1,6 +1,8 @@
 // The course of a run that a reader starts and may stop, in the browser or in the kernel behind the page.
 import { element } from "./kit.js";
 
+const KEPT = 20; // runs whose end is shown again; each holds its images
+
 /**
  * A button, what it has brought so far, and what is to be seen of it.
  *
@@ -52,6 +54,7 @@ export function courseOf(on, { chosen, begin, open, took, broken }) {
   on.onLeave(() => running?.end());
 
   async function start() {
+    on.paint(); // of a control that has just moved the change may not have been drawn yet
     const mine = key;
     let run = null;
     const left = () => run !== running; // stopped, or the controls have moved on
@@ -73,6 +76,7 @@ export function courseOf(on, { chosen, begin, open, took, broken }) {
       }
       if (left()) return;
       finished.set(mine, held);
+      if (finished.size > KEPT) finished.delete(finished.keys().next().value);
       running = null;
       enter("done");
     } catch (error) {

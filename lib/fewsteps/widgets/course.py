@@ -27,14 +27,20 @@ class Course(anywidget.AnyWidget):
         raise NotImplementedError
 
     def _hear(self, _: Any, content: dict[str, Any], buffers: Any) -> None:
-        """What the page asks for; sampled in a thread, so that the kernel is free to hear that it should stop."""
+        """What the page asks for; sampled in a thread, so that the kernel is free to hear that it should stop.
+
+        The controls come with the question, for a change of one of them may be slower than it.
+        """
         run = content.get("run")
         if content.get("do") == "sample":
             self._wanted = run
             try:
+                for name, value in content.get("chosen", {}).items():
+                    if self.trait_metadata(name, "sync"):
+                        setattr(self, name, value)
                 messages = self._messages()
-            except UserError as error:
-                self.send({"run": run, "failed": str(error).rstrip(".")})
+            except Exception as error:  # whatever it is, somebody waits for a word
+                self._fail(run, error)
                 return
             Thread(target=self._stream, args=(run, messages), daemon=True).start()
         elif content.get("do") == "stop" and run == self._wanted:
@@ -44,11 +50,16 @@ class Course(anywidget.AnyWidget):
         try:
             for said, parts in messages:
                 if self._wanted != run:
+                    self._fail(run, UserError("another run was started, or this one stopped"))
                     return
                 self.send({"run": run, **said}, buffers=[part.contiguous().numpy().tobytes() for part in parts])
             self.send({"run": run, "done": True})
-        except (UserError, RuntimeError, MemoryError) as error:
-            self.send({"run": run, "failed": str(error).rstrip(".")})
+        except Exception as error:
+            self._fail(run, error)
+
+    def _fail(self, run: str | None, error: Exception) -> None:
+        words = str(error).splitlines()
+        self.send({"run": run, "failed": words[0].rstrip(".") if words else type(error).__name__})
 
 
 def without_gradients(steps: Iterator[Step]) -> Iterator[Step]:

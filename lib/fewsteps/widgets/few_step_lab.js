@@ -121,7 +121,7 @@ function render({ model, el }) {
       filtered: filteredAlong && [BUDGETS, filteredAlong],
       ancestral: sampler === "ancestral" ? null : [BUDGETS, along("ancestral")],
       multistep: sampler === "dpmpp_2m" ? null : [BUDGETS, along("dpmpp_2m")],
-    }, Math.min(Math.max(nfe, 5), 1000));
+    }, nfe >= 5 && nfe <= 1200 ? nfe : null);
 
     const w2 = (p) => relativeW2(p, v, count);
     const kl = (p) => meanKl(p, v, count);

@@ -4,10 +4,11 @@ import { bytes } from "./kit.js";
 const PATIENCE = 10_000; // ms of silence before the page says so
 
 /**
- * Ask the kernel for a run with the traits as they are. Returns {ready, steps, end}: a promise, an iterator over the
+ * Ask the kernel for a run with the traits as they are, which travel with the question: a change of one may be on its
+ * way still. Returns {ready, steps, end}: a promise, an iterator over the
  * same steps that walk() yields, and what stops it. complain(words) is called if no answer comes.
  */
-export function kernelRun(model, complain) {
+export function kernelRun(model, complain, chosen) {
   const run = `${Date.now()}-${Math.random()}`;
   const heard = [];
   let over = false;
@@ -41,7 +42,7 @@ export function kernelRun(model, complain) {
     }
   }
   model.on("msg:custom", hear);
-  model.send({ do: "sample", run });
+  model.send({ do: "sample", run, chosen });
   return {
     ready: Promise.resolve(),
     steps: steps(),

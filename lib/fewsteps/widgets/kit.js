@@ -28,6 +28,7 @@ export function stage(model, root, traits, draw) {
   const undo = [];
   let waiting = 0;
   const paint = () => {
+    cancelAnimationFrame(waiting); // one that was asked for, where this is painted at once
     waiting = 0;
     const begin = performance.now();
     draw();
@@ -65,18 +66,26 @@ export function slider(
   { name, label, min, max, step, format, toTrait = (v) => v, toSlider = (v) => v, alsoOn = [] },
 ) {
   const id = uniqueId(name);
-  const input = element("input", { type: "range", id, min, max, step, "data-name": name });
-  const output = element("output", { for: id });
+  // A browser stops at the last whole step: on a bent scale both ends have to be one.
+  const parts = (max - min) / step;
+  const whole = Math.abs(parts - Math.round(parts)) < 1e-6;
+  if (!whole) step = (max - min) / Math.round(parts);
+  const most = whole ? max : max + step * 1e-6;
+  const input = element("input", { type: "range", id, min, max: most, step, "data-name": name });
+  // What it reads is said with the slider itself, and not once more on its own.
+  const output = element("output", { for: id, "aria-live": "off" });
+  let leading = false; // while it is dragged; it is moved only when the value came from somewhere else
   const show = () => {
     const value = model.get(name);
     const position = toSlider(value);
-    // While it is dragged the slider leads; it is moved only when the value came from somewhere else.
-    if (Math.abs(Number(input.value) - position) > step / 2) input.value = String(position);
+    if (!leading && Math.abs(Number(input.value) - position) > step / 2) input.value = String(position);
     output.textContent = format(value);
     input.setAttribute("aria-valuetext", output.textContent);
   };
   input.addEventListener("input", () => {
+    leading = true;
     model.set(name, toTrait(Number(input.value)));
+    leading = false;
     model.save_changes();
   });
   for (const trait of [name, ...alsoOn]) stageOf.listen(trait, show);
@@ -278,13 +287,17 @@ export function summaryLine(stageOf) {
   const shown = element("p", { class: "fs-summary" });
   const spoken = element("p", { class: "fs-spoken", role: "status" });
   let timer = 0;
+  let last = null;
   stageOf.onLeave(() => clearTimeout(timer));
   return {
     nodes: [shown, spoken],
     say(text) {
+      if (text === last) return;
+      const first = last === null; // a page that has just been opened has not been asked
+      last = text;
       shown.textContent = text;
       clearTimeout(timer);
-      timer = setTimeout(() => (spoken.textContent = text), 800);
+      if (!first) timer = setTimeout(() => (spoken.textContent = text), 800);
     },
   };
 }

@@ -5,20 +5,21 @@ function service() {
   let ort = null;
   let session = null;
 
-  async function fetched(address) {
+  async function fetched(address, counts = true) {
     const answer = await fetch(address);
     if (!answer.ok) throw new Error(`${new URL(address).pathname} cannot be had (${answer.status})`);
     const parts = [];
     const reader = answer.body.getReader();
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
       parts.push(next.value);
-      postMessage({ arrived: next.value.length });
+      if (counts) postMessage({ arrived: next.value.length });
     }
     return new Uint8Array(await new Blob(parts).arrayBuffer());
   }
 
-  async function open({ script, wasm, file }) {
-    const [made, binary, content] = await Promise.all([import(script), fetched(wasm), fetched(file)]);
+  async function open({ script, wasm, file, counts }) {
+    const [made, binary, content] = await Promise.all([import(script), fetched(wasm, counts), fetched(file)]);
+    postMessage({ starting: true });
     ort = made;
     // Two threads would need headers that not every host of a static page can send.
     ort.env.wasm.numThreads = 1;
@@ -62,20 +63,21 @@ export function addressesOf(home, file) {
 }
 
 /**
- * Start a network from the addresses of onnxruntime's script and wasm and of the ONNX file; say(bytes) hears how much
- * has arrived in all. Returns {ready, mean, call, end}: a promise; the denoiser as a function of (x, level, labels,
+ * Start a network from the addresses of onnxruntime's script and wasm and of the ONNX file; say(bytes, starting) hears
+ * how much has arrived in all, the runtime left out unless it `counts`, and when all is here. Returns {ready, mean, call, end}: a promise; the denoiser as a function of (x, level, labels,
  * shape) to a promise; any other file as a function of its inputs, {name: [kind, values, shape]}, to a promise of its
  * outputs; and what frees the worker.
  */
-export function startNetwork(addresses, say) {
+export function startNetwork(addresses, say, counts = true) {
   const text = URL.createObjectURL(new Blob([`(${service})()`], { type: "text/javascript" }));
   const worker = new Worker(text, { type: "module" });
   const waiting = new Map();
   let last = 0;
   let arrived = 0;
+  let dead = null;
   worker.onmessage = ({ data }) => {
-    if (data.arrived) {
-      say((arrived += data.arrived));
+    if (data.arrived || data.starting) {
+      say((arrived += data.arrived ?? 0), data.starting ?? false);
       return;
     }
     const { resolve, reject } = waiting.get(data.id);
@@ -84,16 +86,21 @@ export function startNetwork(addresses, say) {
     else resolve(data.mean ?? data.said);
   };
   worker.onerror = (event) => {
-    for (const { reject } of waiting.values()) reject(new Error(event.message ?? "the worker did not start"));
+    dead = new Error(event.message || "the worker did not start");
+    for (const { reject } of waiting.values()) reject(dead);
     waiting.clear();
   };
   const ask = (task, given) =>
     new Promise((resolve, reject) => {
+      if (dead) {
+        reject(dead);
+        return;
+      }
       waiting.set(++last, { resolve, reject });
       worker.postMessage({ id: last, task, ...given });
     });
   return {
-    ready: ask("open", addresses),
+    ready: ask("open", { ...addresses, counts }),
     mean: (x, level, labels, shape) => ask("mean", { x, level, labels, shape }),
     call: (given) => ask("call", { given }),
     end() {
@@ -103,14 +110,18 @@ export function startNetwork(addresses, say) {
   };
 }
 
-/** Several networks from one set of files, each in a worker of its own; say(bytes) hears what has arrived of all. */
+/** Several networks, each in a worker of its own; say(bytes) hears what has arrived of all, the runtime counted once. */
 export function startNetworks(home, files, say) {
   const arrived = files.map(() => 0);
   const networks = files.map((file, k) =>
-    startNetwork(addressesOf(home, file), (bytes) => {
-      arrived[k] = bytes;
-      say(arrived.reduce((a, b) => a + b));
-    }),
+    startNetwork(
+      addressesOf(home, file),
+      (bytes) => {
+        arrived[k] = bytes;
+        say(arrived.reduce((a, b) => a + b));
+      },
+      k === 0,
+    ),
   );
   return {
     networks,

@@ -18,10 +18,14 @@ function render({ model, el }) {
   const home = ownFiles();
 
   let started = null; // decoder and pair, from the first run in the browser on
+  let here = false; // all of them
   const chosen = () => ({ seed: model.get("seed") });
 
   function browserRun({ seed }) {
-    started ??= startNetworks(home, files, (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`));
+    if (!started) {
+      const mine = (started = startNetworks(home, files, (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`)));
+      mine.ready.then(arrivedWhole, () => started === mine && lost());
+    }
     const [decoder, pair] = started.networks;
     const ends = [components, components * latent, components * latent, components * latent * rank].reduce((all, n) => [...all, all.at(-1) + n], [0]);
     const all = halves(bytes(model.get("law")));
@@ -41,15 +45,23 @@ function render({ model, el }) {
     return { ready: started.ready, steps: once(), end() {} };
   }
 
+  function arrivedWhole() {
+    here = true;
+    on.paint();
+  }
+
+  function lost() {
+    started?.end();
+    started = null;
+    here = false;
+  }
+
   const course = courseOf(on, {
     chosen,
     begin: () => ({ i: 0, x: new Float32Array(3 * count * long), ms: 0 }),
-    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain)),
+    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain, now)),
     took: (_, { i, x, ms }) => ({ i, x, ms }),
-    broken() {
-      started?.end();
-      started = null;
-    },
+    broken: lost,
   });
   const strips = WAYS.map((title) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
@@ -78,7 +90,7 @@ function render({ model, el }) {
       paintImages(canvas, x, { count, columns: fitting.columns, channels, size, level: 0, first: k * count });
       canvas.setAttribute("aria-label", `${title}: ${i ? `${count} images from one pass` : "nothing yet"}`);
     });
-    const first = home ? (started ? "the networks are here" : `fetches two networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    const first = home ? (here ? "the networks are here" : started ? "the networks are on their way" : `fetches two networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
     course.tell(i ? "one pass" : first, i);
     const status = {
       idle: `Press Sample, and ${count} starts are drawn and made images by one pass.`,

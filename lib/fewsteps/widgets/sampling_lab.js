@@ -29,17 +29,22 @@ function render({ model, el }) {
   const two = (v) => v.toFixed(2);
 
   let network = null; // in its worker, from the first run in the browser on
+  let here = false; // all of it
   const chosen = () => Object.fromEntries(DECIDE.map((name) => [name, model.get(name)]));
   const corrects = ({ second }) => second === "corrected";
   const noiseOf = (now) => twins(now.seed, half, size, zoneGains(size, corrects(now) ? 1 : now.lam, now.r));
   const beginning = (now) => ({ i: 0, nfe: 0, level: highest, x: noiseOf(now)().map((z) => highest * z), mean: null, gains: null });
 
   function browserRun(now) {
-    network ??= startNetwork(addressesOf(home, file), (arrived) => {
-      const share = arrived / 1e6 / megabytes;
-      if (share < 1) course.arriving(`${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here`, share);
-      else course.arriving("starting the network");
-    });
+    if (!network) {
+      const mine = (network = startNetwork(addressesOf(home, file), (arrived, starting) => {
+        const share = Math.min(arrived / 1e6 / megabytes, 1);
+        if (starting) course.arriving("starting the network");
+        else course.arriving(`${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here`, share);
+      }));
+      // Whoever asked may have moved on meanwhile; what failed then is fetched anew.
+      mine.ready.then(arrivedWhole, () => network === mine && lost());
+    }
     const labels = Array.from({ length: 2 * rows }, (_, k) => (now.label === EACH ? (k % rows) % classes : now.label));
     const { mean, ready } = network;
     const ideal = corrects(now) && ideals.at(now.label === ANY ? 0 : -1);
@@ -52,15 +57,23 @@ function render({ model, el }) {
     return { ready, steps: steps(), end() {} };
   }
 
+  function arrivedWhole() {
+    here = true;
+    on.paint();
+  }
+
+  function lost() {
+    network?.end();
+    network = null;
+    here = false;
+  }
+
   const course = courseOf(on, {
     chosen,
     begin: beginning,
-    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain)),
+    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain, now)),
     took: (_, step, seconds) => ({ gains: null, ...step, seconds }),
-    broken() {
-      network?.end();
-      network = null;
-    },
+    broken: lost,
   });
   const strips = ["Vanilla", "The remedy"].map((title, row) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
@@ -146,7 +159,7 @@ function render({ model, el }) {
     const told = !right ? `1 up to ${readable(edge)}, then ${two(lam)}.` : held.gains ? `${two(Math.min(...held.gains))} to ${two(Math.max(...held.gains))} at the last call.` : "none yet.";
     gainPlot.update({ vanilla: [[0, END], [1, 1]], filtered: gains }, null, told);
 
-    const cost = home ? (network ? "the network is here" : `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    const cost = home ? (here ? "the network is here" : network ? "the network is on its way" : `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
     course.tell(i ? `step ${i} of ${steps}, ${nfe} of ${calls} calls, σ = ${readable(level)}` : cost, i / steps);
     const status = {
       idle: `Press Sample, and ${2 * rows} images appear step by step.`,

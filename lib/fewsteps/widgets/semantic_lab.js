@@ -2,7 +2,7 @@
 // by torch where a kernel stands behind the page. What the first step draws is shown beside what the last one makes of it.
 import { kernelRun } from "./kernel.js";
 import { choice, element, gaussians, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { startNetwork } from "./network.js";
+import { addressesOf, startNetwork } from "./network.js";
 import { between, cut, drawingWalk, needed } from "./semantic.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
@@ -65,6 +65,7 @@ function render({ model, el }) {
   let network = null;
   let phase = "idle"; // loading, running, done, failed
   let trouble = "";
+  let warned = ""; // of a kernel that does not answer
 
   const chosen = () => Object.fromEntries(traits.map((name) => [name, model.get(name)]));
 
@@ -78,9 +79,7 @@ function render({ model, el }) {
   }
 
   function browserRun(now) {
-    if (home.protocol === "file:") throw new Error("this page was opened as a file, and make serve shows it as it is meant");
-    const at = (path) => new URL(path, home).href;
-    network ??= startNetwork({ script: at("vendor/onnxruntime/ort.mjs"), wasm: at("vendor/onnxruntime/ort.wasm"), file: at(`models/${file}`) }, (arrived) => {
+    network ??= startNetwork(addressesOf(home, file), (arrived) => {
       if (phase !== "loading") return;
       progress.value = Math.min(arrived / 1e6 / megabytes, 1);
       note.textContent = `${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here`;
@@ -97,9 +96,20 @@ function render({ model, el }) {
   }
 
   function begin() {
+    if (warned) {
+      running?.end();
+      warned = "";
+      return;
+    }
     live = true;
     if (phase === "failed") heldKey = "";
     if (!running) make();
+  }
+
+  /** Nobody answers: the button comes back, to give up with. */
+  function warn(words) {
+    warned = words;
+    on.paint();
   }
 
   /** One run to its end. A slider that moves meanwhile is followed afterwards, so that no queue builds up. */
@@ -108,13 +118,15 @@ function render({ model, el }) {
     const mine = JSON.stringify(now);
     try {
       phase = !home || network ? "running" : "loading";
-      running = home ? browserRun(now) : kernelRun(model, (words) => (note.textContent = words));
+      running = home ? browserRun(now) : kernelRun(model, warn, now);
       on.paint();
       await running.ready;
       phase = "running";
       const began = performance.now();
       const walked = [];
       for await (const step of running.steps) walked.push(step);
+      if (!walked.length) throw new Error("it was stopped");
+      warned = "";
       held = { first: walked[0].mean, last: walked.at(-1).mean, ms: performance.now() - began };
       heldKey = mine;
       phase = "done";
@@ -141,10 +153,13 @@ function render({ model, el }) {
     }
     caption(first, ends ? "what the generator draws from pure noise, told z_T." : "what the generator draws from pure noise.");
     caption(last, `what ${steps > 2 ? `${steps - 1} further steps make` : "the second step makes"} of it.`);
-    button.hidden = live;
+    const hidden = live && !warned;
+    if (hidden && document.activeElement === button) root.querySelector("input[type=range]").focus();
+    button.hidden = hidden;
+    button.textContent = warned ? "Stop" : "Generate";
     progress.hidden = phase !== "loading";
     if (phase !== "loading") {
-      note.textContent = !live ? (home ? `fetches the network and its runtime once, ${megabytes} MB` : "computed by torch, in the kernel") : "";
+      note.textContent = warned ? warned : !live ? (home ? `fetches the network and its runtime once, ${megabytes} MB` : "computed by torch, in the kernel") : "";
     }
     const places = kinds.map((kind) => `${MIXED[kind].split(",")[0]} ${percent(now[kind])}`).join(", ");
     const moved = now.direction && now.direction !== "none" ? `; z_T moved by ${readable(now.reach)} towards ${now.direction}` : "";

@@ -32,16 +32,21 @@ function render({ model, el }) {
   const [least, most] = [Math.min(...measured), Math.max(...measured)];
 
   let started = null; // the networks, each in a worker of its own, from the first run in the browser on
+  let here = false; // all of them
   const chosen = () => Object.fromEntries(RUN.map((name) => [name, model.get(name)]));
   const startOf = ({ seed }) => gaussians(count * channels * size * size, seed);
   const fresh = (now) => {
     const x = Float32Array.from(startOf(now), (z) => highest * z);
-    return { i: 0, level: highest, x: networks.map(() => x), ms: networks.map(() => []) };
+    return { i: 0, levels: networks.map(() => highest), x: networks.map(() => x), ms: networks.map(() => []) };
   };
 
   /** All networks in the browser, one step of each after the other, so that none computes beside another. */
   function browserRun(now) {
-    started ??= startNetworks(home, networks.map(({ file }) => file), (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`));
+    if (!started) {
+      const arriving = (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`);
+      const mine = (started = startNetworks(home, networks.map(({ file }) => file), arriving));
+      mine.ready.then(arrivedWhole, () => started === mine && lost());
+    }
     const labels = new Array(count).fill(now.label);
     const levels = karras(highest, lowest, now.steps, rho);
     const noise = () => startOf(now);
@@ -62,18 +67,31 @@ function render({ model, el }) {
     return { ready: started.ready, steps: steps(), end() {} };
   }
 
+  function arrivedWhole() {
+    here = true;
+    on.paint();
+  }
+
+  function lost() {
+    started?.end();
+    started = null;
+    here = false;
+  }
+
   const course = courseOf(on, {
     chosen,
     begin: fresh,
-    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain)),
-    took({ i, level, x, ms }, step) {
-      const moved = { x: x.with(step.network, step.x), ms: ms.with(step.network, [...ms[step.network], step.ms]) };
-      return step.network === networks.length - 1 ? { i: step.i, level: step.level, ...moved } : { i, level, ...moved };
+    open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain, now)),
+    took({ i, levels, x, ms }, step) {
+      const put = (list, own) => list.map((old, k) => (k === step.network ? own(old) : old));
+      return {
+        i: step.network === networks.length - 1 ? step.i : i,
+        levels: put(levels, () => step.level),
+        x: put(x, () => step.x),
+        ms: put(ms, (old) => [...old, step.ms]),
+      };
     },
-    broken() {
-      started?.end();
-      started = null;
-    },
+    broken: lost,
   });
   const strips = networks.map(({ called }) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
@@ -135,10 +153,10 @@ function render({ model, el }) {
   function draw() {
     const now = chosen();
     const held = course.follow();
-    const { i, level, x, ms } = held;
+    const { i, levels: noises, x, ms } = held;
     const times = ms.map((values) => (values.length ? middle(values) : null));
     strips.forEach(({ called, canvas, words }, k) => {
-      paintImages(canvas, x[k], { count, columns: fitting.columns, channels, size, level });
+      paintImages(canvas, x[k], { count, columns: fitting.columns, channels, size, level: noises[k] });
       const { macs, parameters } = networks[k];
       const cost = `${readable(parameters / 1e6)} million parameters${macs ? `, ${readable(macs / 1e6, 3)} million multiply-adds an image` : ""}`;
       const text = `${cost}${times[k] === null ? "" : `; ${readable(times[k] / count, 3)} ms per image and call here`}.`;
@@ -161,7 +179,7 @@ function render({ model, el }) {
     const read = BAND_NAMES.map((name, k) => `${name.split(",")[0]} ${mean[place][k].toFixed(2)} ± ${spread[place][k].toFixed(2)}`);
     gatePlot.update(Object.fromEntries(BAND_NAMES.map((_, k) => [k, [at, mean.map((row) => row[k])]])), noise, `${read.join(", ")}.`);
 
-    const first = home ? (started ? "the networks are here" : `fetches ${networks.length} networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    const first = home ? (here ? "the networks are here" : started ? "the networks are on their way" : `fetches ${networks.length} networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
     course.tell(i ? `step ${i} of ${now.steps}` : first, i / now.steps);
     const faster = times.slice(1).map((time, k) => (time === null ? "" : `${networks[k + 1].called} ${readable(times[0] / time)} times as fast as ${networks[0].called}`));
     const status = {
