@@ -285,13 +285,16 @@ class TestLosses:
         found.sum().backward()
         assert goal.grad is None and second.grad is not None
 
-    def test_every_term_by_hand(self):
-        """PD-4, Eq. 6, 9 and 10: at which steps they count, and with what."""
+    @pytest.mark.parametrize("everywhere", [False, True])
+    def test_every_term_by_hand(self, everywhere):
+        """PD-4, Eq. 6, 9 and 10: at which steps they count, and with what; Eq. 9 everywhere is a row of Table 1."""
 
         def eye(x):
             return [x]
 
-        made = Adversarial(steps=3, pixels=2.0, features=3.0, preserve=5.0, eye=eye, share=(0.5, 0.5))
+        made = Adversarial(
+            steps=3, pixels=2.0, features=3.0, preserve=5.0, everywhere=everywhere, eye=eye, share=(0.5, 0.5)
+        )
         network, images = small().eval(), torch.rand(8, 1, 8, 8, dtype=torch.float64)
         given = made.draw(network, images, 0, torch.Generator().manual_seed(3))
         pair, x0 = given.pair, 2 * images - 1
@@ -300,8 +303,9 @@ class TestLosses:
         apart = (given.said - x0).abs().flatten(1).mean(1)
         first = pair.t == 3
         zero = torch.zeros(8, dtype=torch.float64)
-        torch.testing.assert_close(terms["pixels"], torch.where(first, 2 * apart, zero))
-        torch.testing.assert_close(terms["features"], torch.where(first, 3 * apart / 2, zero), rtol=1e-6, atol=1e-6)
+        seen = apart if everywhere else torch.where(first, apart, zero)
+        torch.testing.assert_close(terms["pixels"], 2 * seen)
+        torch.testing.assert_close(terms["features"], 3 * seen / 2, rtol=1e-6, atol=1e-6)
         logits = network.discriminator(given.fake, pair.x_t, pair.times)
         torch.testing.assert_close(terms["adversarial"], -torch.sigmoid(logits.float()).log())
         # Eq. 10 with the model's own chain, walked by the library's sampler on the same noises.
@@ -681,6 +685,15 @@ class TestSampling:
         assert not torch.equal(sample(replace(self.plan, seed=1), run).images, whole)
         half = sample(replace(self.plan, half=True), run).images
         assert 0 < float((half - whole).abs().max()) < 0.1
+
+    def test_a_filter_reaches_what_is_drawn(self, run):
+        """TDAS-3: a gain of 1 changes nothing, and one of 1/2 the start and the noise of the posterior."""
+        plain, same_noise, half = (
+            sample(replace(self.plan, filt=filt), run).images
+            for filt in (None, {"kind": "scalar", "lam": 1.0}, {"kind": "scalar", "lam": 0.5})
+        )
+        torch.testing.assert_close(same_noise, plain, rtol=0, atol=1e-6)
+        assert float((half - plain).abs().mean()) > 1e-3
 
     @pytest.mark.parametrize(
         ("changed", "sentence"),

@@ -45,6 +45,17 @@ def unet(seed=0, **named):
     ).eval()  # fmt: skip
 
 
+def conditioned():
+    """diffusers' network that is told more than a time, as small as it can be."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=16, in_channels=3, out_channels=3, block_out_channels=(8,), layers_per_block=1, norm_num_groups=4,
+        attention_head_dim=8, cross_attention_dim=8, down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+        mid_block_type=None,
+    )  # fmt: skip
+
+
 class Told(nn.Module):
     """Answers in every parametrisation from the same exact mean, and notes what times it was told."""
 
@@ -102,6 +113,22 @@ class TestDenoiser:
         for wrap in wraps:
             module = Told(model, "eps", lambda t: t, wrap).eval()
             assert (bridge.denoiser(module, "eps", VE).mean(x, 1.0) - expected).abs().max() < 1e-9
+
+    def test_a_condition_is_handed_on_where_there_is_one(self):
+        """To a module of (x, times, cond), by a sampler too; one of (x, times) is given two."""
+        told = []
+
+        def module(x, *more):
+            told.append(more)
+            return 0 * x
+
+        model, x, cond = bridge.denoiser(module, "x0", VE), white(*SHAPE), white(5, 2, seed=1)
+        model.mean(x, 2.0, cond)
+        model.mean(x, 2.0)
+        sam.last(sam.ddim(model, x, torch.tensor([2.0, 1.0]), noise=noise(), cond=cond))
+        assert [len(more) for more in told] == [2, 1, 2]
+        assert told[0][1] is cond and told[2][1] is cond
+        assert all(torch.equal(more[0], torch.full((5,), 2.0, dtype=torch.float64)) for more in told)
 
     def test_a_real_unet_is_a_denoiser_of_every_sampler(self):
         network = unet()
@@ -257,6 +284,27 @@ class TestSchedulers:
         pipe.scheduler = bridge.filtered(scheduler, TDAS.at(*PLACES))
         assert abs(pipe(**named, generator=generator()).images - plain).max() > 1e-3
 
+    @pytest.mark.parametrize("filt", [filters.IDENTITY, filters.scalar(0.5).at("predictor")])
+    @pytest.mark.parametrize("kind", ["DDPM", "DDIM", "ScoreSdeVe"])
+    def test_without_a_dictionary_there_is_a_tuple_of_the_same(self, kind, filt):
+        scheduler, x = getattr(bridge, f"Filtered{kind}Scheduler")(filt=filt), white(2, 3, 16, 16)
+        scheduler.set_timesteps(10)
+        step = scheduler.step_pred if kind == "ScoreSdeVe" else scheduler.step
+        named = {"eta": 1.0} if kind == "DDIM" else {}
+        at = scheduler.timesteps[2]
+        first = step(0.1 * x, at, x, generator=generator(), **named)
+        second = step(0.1 * x, at, x, generator=generator(), return_dict=False, **named)
+        other = first.prev_sample_mean if kind == "ScoreSdeVe" else first.pred_original_sample
+        assert isinstance(second, tuple) and len(second) == 2
+        assert torch.equal(second[0], first.prev_sample) and torch.equal(second[1], other)
+
+    @pytest.mark.parametrize("filt", [filters.IDENTITY, filters.scalar(0.5).at("corrector")])
+    def test_a_move_without_a_dictionary_is_a_tuple_too(self, filt):
+        """And needs no steps to have been set, as a new scheduler has those that it was made for."""
+        scheduler, x = bridge.FilteredScoreSdeVeScheduler(filt=filt), white(2, 3, 16, 16)
+        first, second = (scheduler.step_correct(x, x, generator(), return_dict=said) for said in (True, False))
+        assert isinstance(second, tuple) and len(second) == 1 and torch.equal(second[0], first.prev_sample)
+
     def test_refusals(self):
         from diffusers import DDIMScheduler, HeunDiscreteScheduler
 
@@ -312,10 +360,20 @@ class TestPretrained:
         assert (found.denoiser.mean(x, 300.0) - (alpha * x - sigma * v)).abs().max() < 1e-4
 
     def test_refusals(self, tmp_path, monkeypatch):
+        from diffusers import DDPMPipeline, DDPMScheduler
+
         with pytest.raises(DataError, match="there is no pipeline of diffusers' form at"):
             bridge.pretrained(tmp_path)
         with pytest.raises(ParameterError, match="must have betas or be a ScoreSdeVeScheduler, unlike CMStochastic"):
             described({"_class_name": "CMStochasticIterativeScheduler"})
+        odd = {"_class_name": "DDPMScheduler", "beta_schedule": "linear", "prediction_type": "flow"}
+        with pytest.raises(ParameterError, match=r"prediction_type must be one of epsilon, .*, not 'flow'"):
+            described(odd)
+        pipe, networks = DDPMPipeline(unet(), DDPMScheduler()), tmp_path / "two"
+        pipe.register_modules(unet=conditioned())
+        pipe.save_pretrained(networks)
+        with pytest.raises(ParameterError, match="must be a UNet2DModel, not UNet2DConditionModel"):
+            bridge.pretrained(networks)
         monkeypatch.setitem(sys.modules, "diffusers", None)
         with pytest.raises(ParameterError, match=r"diffusers is not installed.*pip install 'fewsteps\[book\]'"):
             bridge.pretrained(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fewsteps import checkpoints, denoisers, errors, networks, schedules, trained
+from fewsteps.files import write_together
 
 DESCRIBED = {
     "name": "small",
@@ -86,6 +87,21 @@ def test_recording_keeps_the_weights_and_the_rest_of_the_card(folder):
     card, weights = checkpoints.load("small", folder)
     assert card == before[0] | {"measured": {"accuracy": 1.0}}
     assert all(torch.equal(weights[name], before[1][name]) for name in weights)
+    checkpoints.record("small", folder, {"measured": {"recall": 0.5}, "unfinished": "so far"})
+    again = before[0] | {"measured": {"recall": 0.5}, "unfinished": "so far"}  # the key is replaced, not merged
+    assert checkpoints.card("small", folder) == again
+
+
+def test_files_that_belong_together_change_together_or_not_at_all(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_together({first: "old", second: b"old"})
+    with pytest.raises(UnicodeEncodeError):  # when the first one is written aside already
+        write_together({first: "new", second: "\ud800"})
+    assert first.read_text() == second.read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == [first, second]
+    write_together({first: b"new", second: "newer"})
+    assert (first.read_text(), second.read_text()) == ("new", "newer")
+    assert sorted(tmp_path.iterdir()) == [first, second]
 
 
 class TestAdapters:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import traitlets
 
 import lab_page
 from fewsteps import checkpoints, data, widgets
@@ -15,6 +17,7 @@ from fewsteps.experiments import pixel_aware, pixel_measures
 from fewsteps.experiments.pixel_aware import FORMS
 from fewsteps.schedules import PIXEL_MIN
 from fewsteps.widgets import one_pass
+from fewsteps.widgets.course import Course
 from fewsteps.widgets.one_pass import COUNT
 from test_front_end import run
 from test_pixel_networks import GAMMA, T, exported, shipped  # noqa: F401  the fixture that trains them
@@ -86,8 +89,6 @@ def test_the_ways_are_those_of_the_library(pair, law):
 def test_with_a_kernel_the_page_is_sent_what_torch_makes(pair, law, monkeypatch):
     figure, sent = widgets.OnePassLab(pair, law), []
     monkeypatch.setattr(figure, "send", lambda content, buffers=(): sent.append((content, buffers)))
-    figure._hear(None, {"do": "stop", "run": "a"}, [])
-    assert not sent
     figure._wanted = "a"
     figure._stream("a", figure._messages())
     [(first, [buffer]), (last, _)] = sent
@@ -98,6 +99,77 @@ def test_with_a_kernel_the_page_is_sent_what_torch_makes(pair, law, monkeypatch)
     figure._wanted = "b"
     figure._stream("b", figure._messages())
     assert "nothing" in sent[-1][0]["failed"] and not sent[-1][0]["failed"].endswith(".")
+
+
+class Letters(Course):
+    """A run of three letters, from the one that the control shows."""
+
+    _esm = "export default {}"
+    first = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, after=lambda said: None, **traits):
+        super().__init__(**traits)
+        self.sent, self.after, self.over = [], after, Event()
+
+    def _messages(self):
+        return (({"i": k}, (torch.tensor([float(k)]),)) for k in range(self.first, self.first + 3))
+
+    def send(self, content, buffers=None):
+        self.sent.append((content, [np.frombuffer(part, np.float32).tolist() for part in buffers or []]))
+        self.after(content)
+        if content.keys() & {"done", "failed"}:
+            self.over.set()
+
+
+def test_a_run_reads_the_controls_when_it_is_asked_for_and_ends_when_it_is_told():
+    """And a stop that comes late, for a run before it, is not for the one that is wanted now."""
+    figure = Letters()
+    figure._hear(None, {"do": "sample", "run": "a"}, [])
+    figure.first = 7  # moved while the thread of the run may not even have begun
+    assert figure.over.wait(20)
+    assert figure.sent == [*(({"run": "a", "i": k}, [[float(k)]]) for k in range(3)), ({"run": "a", "done": True}, [])]
+    figure.sent.clear()
+    figure._wanted = "b"
+    figure._hear(None, {"do": "stop", "run": "a"}, [])
+    figure._stream("b", figure._messages())
+    assert [said for said, _ in figure.sent] == [{"run": "b", "i": k} for k in (7, 8, 9)] + [{"run": "b", "done": True}]
+    figure.sent.clear()
+    figure._stream("a", figure._messages())  # another view has its own now
+    assert figure.sent == [({"run": "a", "failed": "another run was started"}, [])]
+    figure.sent.clear()
+    figure._hear(None, {"do": "stop", "run": "b"}, [])
+    figure._stream("b", figure._messages())
+    assert figure.sent == []
+
+
+def test_controls_come_with_the_question_and_whatever_fails_is_said():
+    """A change of a slider may be on its way when the question is here; an error of any kind is one line."""
+    figure = Letters()
+    figure._hear(None, {"do": "sample", "run": "a", "chosen": {"first": 4, "sent": "no trait"}}, [])
+    assert figure.over.wait(20)
+    assert figure.sent[0] == ({"run": "a", "i": 4}, [[4.0]])
+    for chosen, words in (({"first": "four"}, "first"), ({}, "a KeyError")):
+        figure.sent.clear()
+        if not chosen:
+            figure._messages = lambda: {}["a KeyError\nand more"]
+        figure._hear(None, {"do": "sample", "run": "b", "chosen": chosen}, [])
+        [(said, _)] = figure.sent
+        assert words in said["failed"] and "\n" not in said["failed"]
+
+
+def test_a_stop_between_two_steps_is_obeyed_before_the_next_is_sent():
+    figure = Letters(after=lambda said: figure._hear(None, {"do": "stop", "run": "a"}, []))
+    figure._wanted = "a"
+    figure._stream("a", figure._messages())
+    assert figure.sent == [({"run": "a", "i": 0}, [[0.0]])]
+
+
+def test_the_seed_of_a_run_is_read_at_once(pair, law):
+    figure = widgets.OnePassLab(pair, law, seed=5)
+    wanted, messages = figure.images().float(), figure._messages()
+    figure.seed = 6
+    [(_, (made,))] = messages
+    assert torch.equal(made, wanted) and not torch.equal(made, figure.images().float())
 
 
 def test_bad_input_is_one_sentence(shipped, pair, law, monkeypatch):  # noqa: F811

@@ -331,6 +331,29 @@ def test_a_broken_model_is_named_with_its_iteration(name):
         sam.last(sampler(model, SHAPE, sch.geometric(schedule, 6), noise=noise()))
 
 
+class Elsewhere(torch.Tensor):
+    """Numbers on the CPU that say they are on a GPU, whose sums are not to be waited for."""
+
+    device = torch.device("cuda")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_model_that_breaks_on_a_device_is_named_at_the_end_with_its_first_bad_iteration(name):
+    sampler, schedule, per_step = EVERY[name]
+
+    class Far(Counted):
+        def mean(self, x, t, cond=None):
+            return super().mean(x.as_subclass(torch.Tensor), t).as_subclass(Elsewhere)
+
+    times, made = sch.geometric(schedule, 6), []
+    model = Far(gaussian(schedule), bad=2 * per_step + 1)
+    iteration = 5 if name == "langevin" else 3
+    with pytest.raises(ShapeError, match=rf"NaN or infinite values at iteration {iteration} of"):
+        made.extend(sampler(model, SHAPE, times, noise=noise()))
+    assert model.calls == made[-1].nfe and made[-1].t == 0  # nothing was waited for before
+    assert len(list(sampler(Far(gaussian(schedule)), SHAPE, times, noise=noise()))) == len(made)
+
+
 @pytest.mark.parametrize(
     ("name", "asked", "sentence"),
     [

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fewsteps import checkpoints, data, errors, results, trained
+from fewsteps import checkpoints, cli, data, errors, results, trained
+from fewsteps.cli import networks
 from fewsteps.experiments import evaluation, gates, references, sampling
 from fewsteps.experiments.sampling import Drawn, Plan, sample
 from fewsteps.theory import RIVALS
@@ -254,6 +255,72 @@ class TestCommands:
         assert "FD-digits-classifier" in done.stdout and "real" in done.stdout
 
     @pytest.mark.parametrize(
+        ("line", "wanted"),
+        [
+            ("sample digits", Plan("digits", "dpmpp_2m", 50, "karras", count=256)),
+            (
+                "sample digits --sampler ancestral --nfe 7 --grid geometric --start uniform --labels 3 --guidance 2"
+                " --filter tdas:lam=[0.9,0.8],r=[0.2,0.3],basis=dft --count 9 --seed 4 --half"
+                " --set a=0.5 --set b=large",
+                Plan(
+                    checkpoint="digits",
+                    sampler="ancestral",
+                    nfe=7,
+                    grid="geometric",
+                    filt={"kind": "tdas", "lam": [0.9, 0.8], "r": [0.2, 0.3], "basis": "dft"},
+                    labels=3,
+                    count=9,
+                    seed=4,
+                    named={"a": 0.5, "b": "large"},
+                    start="uniform",
+                    half=True,
+                    guidance=2.0,
+                ),
+            ),
+            (
+                ["evaluate", "mnist", "--grid", "uniform", "--labels", "each", "--prediction", "by frequency"],
+                Plan("mnist", grid="uniform", labels="each", prediction="by frequency"),
+            ),
+            ("sample x --filter scalar:lam=0.95", Plan("x", filt={"kind": "scalar", "lam": 0.95})),
+            ("sample x --filter pds", Plan("x", filt={"kind": "pds"})),
+        ],
+    )
+    def test_every_option_of_a_plan_is_read(self, line, wanted):
+        plan = networks._plan(cli._parser().parse_args(line.split() if isinstance(line, str) else line))
+        assert plan == wanted
+
+    def test_filters_and_parameters_reach_the_sampler(self, tmp_path):
+        line = f"sample digits --sampler ddim --nfe 4 --count 3 --seed 2 --set eta=0.5 --out {tmp_path / 'x'} --filter"
+        filt = {"kind": "tdas", "lam": [0.9, 0.5], "r": [0.1, 0.3]}
+        assert cli.main([*line.split(), "tdas:lam=[0.9,0.5],r=[0.1,0.3]"]) == 0
+        plan = Plan("digits", "ddim", 4, filt=filt, count=3, seed=2, named={"eta": 0.5})
+        with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+            assert json.loads(str(arrays["plan"])) == plan.described()
+            made = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2) / 255
+        torch.testing.assert_close(made, sample(plan).images, rtol=0, atol=1 / 255)
+        assert float((made - sample(replace(plan, filt=None)).images).abs().mean()) > 1e-3
+
+    def test_what_the_gate_asks_for_is_recorded_and_nothing_else(self, tmp_path, monkeypatch, capsys):
+        """With the classes, and beside it without them; the count is smaller here than a gate's."""
+        monkeypatch.setattr(gates, "COUNT", 8)
+        for end in ("json", "safetensors"):
+            (tmp_path / f"digits.{end}").write_bytes((checkpoints.FOLDER / f"digits.{end}").read_bytes())
+        before = checkpoints.card("digits", tmp_path)
+        line = ["evaluate", "digits", "--folder", str(tmp_path), "--record"]
+        for more in ([], ["--count", "8", "--nfe", "49"], ["--gate", "--seeds", "2"]):
+            assert cli.main([*line, *more]) == 2
+            assert "--record keeps what the gate asks for" in capsys.readouterr().err
+        assert checkpoints.card("digits", tmp_path) == before
+        assert cli.main([*line, "--gate", "--nfe", "1"]) == 0  # other options do not count
+        told = checkpoints.card("digits", tmp_path)
+        assert told == before | {"measured": told["measured"]}
+        assert told["measured"]["plan"] == gates.asked(before).described() and told["measured"]["count"] == 8
+        assert cli.main([*line, "--count", "8"]) == 0
+        untold = checkpoints.card("digits", tmp_path)
+        assert untold == told | {"without_class": untold["without_class"]}
+        assert untold["without_class"]["plan"]["labels"] == "any"
+
+    @pytest.mark.parametrize(
         ("arguments", "words"),
         [
             (["train", "imagenet", "--minutes", "1"], "recipe must be one of mnist, fashion"),
@@ -262,6 +329,7 @@ class TestCommands:
             (["sample", "imagenet"], "no checkpoint is called 'imagenet': there are"),
             (["sample", "digits", "--labels", "red"], "labels must"),
             (["sample", "digits", "--set", "eta"], "NAME=VALUE"),
+            (["sample", "digits", "--filter", ":lam=1"], "--filter must begin with a kind"),
             (["sample", "digits", "--workers", "0"], "workers must"),
             (["evaluate", "digits", "--seeds", "0"], "--seeds must"),
         ],

@@ -11,7 +11,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from scipy.stats import kstest, norm
+from sklearn.metrics import log_loss
 
 from fewsteps import checkpoints, data, denoisers, errors, losses, schedules, trained
 from fewsteps.files import read_json
@@ -34,6 +36,12 @@ def weights(folder, name="digits"):
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def position(folder):
+    """How far the state in a folder has come."""
+    with safe_open(folder / "state.safetensors", "pt") as file:
+        return json.loads(file.metadata()["position"])
 
 
 class TestObjectives:
@@ -100,6 +108,20 @@ class TestObjectives:
         found = losses.ScoreMatching(sigmas)(exact, self.normal(), None, torch.Generator().manual_seed(1))
         expected = sum(0.04 / (0.04 + s * s) for s in sigmas) / 3
         assert float(found.mean()) == pytest.approx(expected, abs=5 * float(found.std()) / 64)
+
+    def test_cross_entropy_is_the_log_loss_of_what_was_named(self):
+        """Against scikit-learn's, image by image; a classifier without classes is told where there are some."""
+        draws = torch.Generator().manual_seed(2)
+        images, logits = torch.rand(12, 1, 4, 4, generator=draws), 3 * torch.randn(12, 5, generator=draws).double()
+        labels, shown = torch.randint(5, (12,), generator=draws), []
+        found = losses.CrossEntropy()(lambda x: shown.append(x) or logits, images, labels, draws)
+        chances = logits.softmax(1)
+        for k in range(12):
+            alone = log_loss(labels[k : k + 1], chances[k : k + 1], labels=range(5))
+            assert float(found[k]) == pytest.approx(alone, rel=1e-9)
+        assert len(shown) == 1 and shown[0] is images
+        with pytest.raises(errors.DataError, match="a classifier needs a data set with classes: mnist"):
+            losses.CrossEntropy()(lambda x: logits, images, None, draws)
 
     @pytest.mark.parametrize(
         ("made", "word"),
@@ -203,7 +225,17 @@ class TestLoop:
         model = trained.load("digits", tmp_path)
         assert model.shape == (1, 8, 8) and model.classes == 10
 
-    def test_a_killed_run_goes_on_from_its_last_checkpoint(self, tmp_path):
+    def test_a_classifier_learns_its_classes(self, tmp_path, images):
+        made = replace(recipe("digits-classifier"), warmup=1)
+        train(made, tmp_path, steps=20, device="cpu", images=images)
+        assert checkpoints.card("digits-classifier", tmp_path)["predicts"] == {"kind": "class"}
+        with torch.no_grad():
+            said = trained.load("digits-classifier", tmp_path).network(images.images[:500]).argmax(1)
+        assert float((said == images.labels[:500]).float().mean()) > 0.5  # a guess has 0.1
+        with pytest.raises(errors.DataError, match="a classifier needs a data set with classes"):
+            train(made, tmp_path / "blind", steps=1, device="cpu", images=replace(images, labels=None))
+
+    def test_a_killed_run_goes_on_from_its_last_checkpoint(self, tmp_path, monkeypatch):
         command = [sys.executable, "-m", "fewsteps.cli", "train", "digits", "--minutes", "5", "--interval", "0.2"]
         running = subprocess.Popen([*command, "--out", str(tmp_path), "--device", "cpu"], stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 90
@@ -211,11 +243,27 @@ class TestLoop:
             time.sleep(0.05)
         running.send_signal(signal.SIGKILL)
         running.wait()
-        kept = read_json(tmp_path / "digits.json")["training"]["steps"]
-        assert kept >= 1
+        reached = position(tmp_path)  # which may be one checkpoint ahead of the card
+        assert reached["step"] >= 1 and reached["seconds"] > 0
         trained.load("digits", tmp_path)  # whole, and it fits its card
-        train(DIGITS, tmp_path, steps=kept + 2, device="cpu")
-        assert read_json(tmp_path / "digits.json")["training"]["steps"] == kept + 2
+        made, step = [], Run.step
+        monkeypatch.setattr(Run, "step", lambda run: made.append(run.position.step) or step(run))
+        train(DIGITS, tmp_path, steps=reached["step"] + 2, device="cpu")
+        assert made == [reached["step"], reached["step"] + 1]
+        assert read_json(tmp_path / "digits.json")["training"]["steps"] == reached["step"] + 2
+        assert position(tmp_path)["seconds"] > reached["seconds"]
+
+    def test_minutes_count_what_earlier_runs_spent(self, tmp_path, images):
+        """An hour is over before a limit of 59 minutes and not before one of 61."""
+        with Team("cpu") as team:
+            run = Run(DIGITS, tmp_path, images, team, compiled=False, half=None)
+            run.until(math.inf, 1, 180.0, None)
+            run.position.seconds = 3600.0
+            run.store()
+        for limit, steps in ((59, 1), (61, 2)):
+            train(DIGITS, tmp_path, minutes=limit, steps=2, device="cpu", images=images)
+            said = checkpoints.card("digits", tmp_path)["training"]
+            assert said["steps"] == steps and 60 <= said["minutes"] < 61
 
     def test_two_processes_share_a_batch(self, tmp_path, images):
         """Against one process that computes both shares itself and averages their gradients."""
@@ -321,15 +369,22 @@ class TestLoop:
     def test_a_run_whose_state_is_lost_begins_with_its_checkpoint(self, tmp_path, images):
         first, second = tmp_path / "first", tmp_path / "second"
         train(replace(DIGITS, rate=1e-3), first, steps=2, device="cpu", images=images)
+        spent = checkpoints.card("digits", first)["training"] | {"minutes": 7.0}
+        checkpoints.record("digits", first, {"training": spent})
         slower = replace(DIGITS, rate=1e-6)
         train(slower, second, steps=3, device="cpu", images=images, start=first)
         before, said = (checkpoints.card("digits", folder)["training"] for folder in (first, second))
         assert (said["steps"], said["images"] - before["images"]) == (3, DIGITS.batch)
-        assert said["minutes"] >= before["minutes"]
+        assert 7 <= said["minutes"] < 8
         assert said["history"][0]["until"] == 2 and "half precision" in said["history"][0]["restarted"]
         assert said["history"][0]["before"] == {"rate": 1e-3}
         old, new = weights(first), weights(second)
         assert all(torch.allclose(old[name], new[name], atol=1e-3) for name in old)  # one small step from there
+        assert position(second)["restarted"] == 2
+        with Team("cpu") as team:  # Adam's moments begin again, and with them the rise of the rate
+            run = Run(slower, tmp_path / "risen", images, team, compiled=False, half=None, start=first)
+            run.step()
+        assert run.optimiser.param_groups[0]["lr"] == pytest.approx(1e-6 / DIGITS.warmup)
         train(slower, second, steps=4, device="cpu", images=images, start=first)  # its own state goes before
         assert checkpoints.card("digits", second)["training"]["steps"] == 4
         other = replace(images, sha256="0" * 64)
@@ -458,12 +513,15 @@ class TestParts:
         assert rate(0, made) == pytest.approx(0.1)
         assert rate(50, made) == 1
         assert rate(400, made) == pytest.approx(0.5)
+        assert rate(400, made, since=400) == pytest.approx(0.1 * 0.5)  # it rises again, to where it would have been
+        assert rate(409, made, since=400) == rate(409, made)
 
     def test_shifts_move_whole_images_and_fill_with_zeros(self):
         images = torch.arange(1.0, 17).reshape(1, 1, 4, 4).expand(64, 1, 4, 4)
         moved = shifted(images, 1, torch.Generator().manual_seed(0))
-        kinds = {tuple(image.flatten().tolist()) for image in moved}
-        assert len(kinds) == 9 and tuple(images[0].flatten().tolist()) in kinds
+        padded = torch.nn.functional.pad(images[0, 0], (1,) * 4)
+        windows = {tuple(padded[i : i + 4, j : j + 4].flatten().tolist()) for i in range(3) for j in range(3)}
+        assert {tuple(image.flatten().tolist()) for image in moved} == windows and len(windows) == 9
         assert moved.shape == images.shape
 
     def test_unknown_recipes_list_those_there_are(self):

@@ -106,8 +106,6 @@ class FilteredScoreSdeVeScheduler(_Filtered, ScoreSdeVeScheduler):
         """The parent's Langevin move, sized by the norms of the filtered noise and of M M^T times the score."""
         if not self.filt.acts("corrector"):
             return super().step_correct(model_output, sample, generator=generator, return_dict=return_dict)
-        if self.timesteps is None:
-            raise ParameterError("call set_timesteps and set_sigmas before the first step.")
         z = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
         z, score = self.filt.noise(z), self.filt.precondition(model_output)
         size = snr_step(self.config["snr"])(score, z, 0)

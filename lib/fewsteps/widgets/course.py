@@ -36,7 +36,7 @@ class Course(anywidget.AnyWidget):
             self._wanted = run
             try:
                 for name, value in content.get("chosen", {}).items():
-                    if self.trait_metadata(name, "sync"):
+                    if name in self.keys and not name.startswith("_"):
                         setattr(self, name, value)
                 messages = self._messages()
             except Exception as error:  # whatever it is, somebody waits for a word
@@ -50,7 +50,8 @@ class Course(anywidget.AnyWidget):
         try:
             for said, parts in messages:
                 if self._wanted != run:
-                    self._fail(run, UserError("another run was started, or this one stopped"))
+                    if self._wanted is not None:  # from another view of this figure, which shows its own run
+                        self._fail(run, UserError("another run was started"))
                     return
                 self.send({"run": run, **said}, buffers=[part.contiguous().numpy().tobytes() for part in parts])
             self.send({"run": run, "done": True})
