@@ -24,7 +24,6 @@ export FEWSTEPS_DATA=${FEWSTEPS_DATA:-/tmp/data}
 ROWS="ddgan2 progddgan ddgan2-features ddgan2-se ddgan2-pixels ddgan2-special"
 ROWS="$ROWS progddgan-constant progddgan-free progddgan-every progddgan-uniform"
 SHIPPED="fashion-eye cifar10 cifar10-classifier mnist-classifier"
-SHIPPED="$SHIPPED cifar10-scale cifar10-scale-log cifar10-direct cifar10-parallel"
 ASIDE="book notebooks data/results data/pipelines requirements.lock package-lock.json"
 
 carry() {
@@ -52,7 +51,7 @@ carry() {
     name=$(basename "$path")
     case "$path" in
       data/checkpoints/*) case " $SHIPPED " in *" ${name%.*} "*) continue ;; esac ;;
-      data/statistics/*) case "$name" in cifar10-32* | mnist-32* | cifar10-scale.starts) continue ;; esac ;;
+      data/statistics/*) case "$name" in cifar10-32* | mnist-32*) continue ;; esac ;;
     esac
     mkdir -p ".aside/$(dirname "$path")"
     mv "$path" ".aside/$path"
@@ -79,6 +78,9 @@ start() {
   mkdir -p /tmp/data /tmp/runs /tmp/res /tmp/mps /tmp/mpslog
   cp -r .gpu/data/. /tmp/data/
   cp .gpu/session.sh /tmp/
+  for end in scale scale-log direct parallel; do # trained, and not measured yet
+    cp /tmp/tree/data/in_training/cifar10-$end.* /tmp/tree/data/checkpoints/
+  done
   # Processes then share the card at the same time; nothing about the card is changed.
   service=$(command -v nvidia-cuda-mps-control || ls /usr/local/nvidia/bin/nvidia-cuda-mps-control || true)
   export CUDA_MPS_PIPE_DIRECTORY=/tmp/mps CUDA_MPS_LOG_DIRECTORY=/tmp/mpslog
@@ -113,8 +115,10 @@ images() { # DATA SUFFIX PARTS: of which each keeps rows of its own
 
 of_pixels() {
   until [ -f /tmp/data/cifar10/ready ]; do sleep 1; done
-  # As many steps as the shipped parallel network of CIFAR-10 has, which they are compared with.
+  # As many steps as the parallel network of CIFAR-10 has, which they are compared with.
   many cifar10-single:4317 cifar10-either:4317 --at-once 2
+  pixel cifar10 --only laws --out /tmp/res/none.json
+  cp data/statistics/cifar10-scale.starts /tmp/res/
   nice -n 5 bash -c "$(declare -f pixel); pixel cifar10 --only rivals --out /tmp/res/pixel-rivals.json" \
     > /tmp/res/pixel-rivals.log 2>&1 &
   images cifar10 "" 4

@@ -337,6 +337,28 @@ def memory(steps: int, sampled: int) -> None:
     print(json.dumps(said))
 
 
+def measure_all(chosen: argparse.Namespace, table: Table, part: tuple[int, ...]) -> None:
+    """Every data set that is asked for, or whose networks are there."""
+    every = [
+        name for name in pixel_tables.SETS if chosen.only == "rivals" or not missing(name, chosen.suffix, chosen.folder)
+    ]
+    for name in chosen.data or every:
+        if chosen.only != "rivals":
+            measure(
+                name,
+                chosen.suffix,
+                table,
+                chosen.count,
+                chosen.seeds,
+                chosen.folder,
+                device=chosen.device,
+                only=chosen.only or "networks",
+                part=(part[0], part[1]),
+            )
+        if chosen.only in (None, "rivals"):
+            rival_rows(name, table, chosen.count, chosen.seeds, chosen.device)
+
+
 def main(given: list[str]) -> int:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -376,25 +398,8 @@ def main(given: list[str]) -> int:
                 said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 table.add({"kind": "memory", "batch": 64, **json.loads(said)})
         return 0
-    torch.set_grad_enabled(False)
-    every = [
-        name for name in pixel_tables.SETS if chosen.only == "rivals" or not missing(name, chosen.suffix, chosen.folder)
-    ]
-    for name in chosen.data or every:
-        if chosen.only != "rivals":
-            measure(
-                name,
-                chosen.suffix,
-                table,
-                chosen.count,
-                chosen.seeds,
-                chosen.folder,
-                device=chosen.device,
-                only=chosen.only or "networks",
-                part=part,
-            )
-        if chosen.only in (None, "rivals"):
-            rival_rows(name, table, chosen.count, chosen.seeds, chosen.device)
+    with torch.no_grad():
+        measure_all(chosen, table, part)
     return 0
 
 
