@@ -1,6 +1,5 @@
 """The frequency-bias toy: its data, its measures, its networks, and the table that ships with it."""
 
-import importlib.util
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from fewsteps.networks import SignalNet
 from fewsteps.schedules import Discrete
 from fewsteps.widgets.bundle import bundle
 from test_front_end import run
+from tool_module import tool_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Setting(width=8, length=12, iterations=20, batch=16, seeds=2)
@@ -180,11 +180,8 @@ def table():
 
 
 def tool():
-    """tools/sweep_toy.py, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("sweep_toy", ROOT / "tools" / "sweep_toy.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The tool as a module."""
+    return tool_module("sweep_toy")
 
 
 def test_the_table_holds_every_setting_once_with_and_without_clipping(table):

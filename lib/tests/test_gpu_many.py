@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import pytest
+
+from tool_module import TOOLS, tool_module
 
 
 @pytest.fixture
 def tool():
     """The tool as a module."""
-    path = Path(__file__).resolve().parents[2] / "tools" / "gpu_many.py"
-    spec = importlib.util.spec_from_file_location("gpu_many", path)
-    assert spec is not None and spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    return tool_module("gpu_many")
 
 
 def trained(state, name, content=b"w", *, log="7 s, done: it", torn=False):
@@ -119,7 +114,7 @@ def test_what_is_shipped_is_not_written_over(tool, tmp_path, monkeypatch):
     assert (tmp_path / "a.json").read_text() == "shipped" and not (tmp_path / "a.safetensors").exists()
 
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "gpu_session.sh"
+SCRIPT = TOOLS / "gpu_session.sh"
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,18 +12,9 @@ from fewsteps.errors import DataError
 from fewsteps.experiments import pixel_aware
 from fewsteps.experiments import pixel_measures as measures
 from test_pixel_networks import T, shipped  # noqa: F401  the fixture that trains them
+from tool_module import tool_module
 
 KEY = ("kind", "checkpoint", "who", "i", "reading", "factor", "fresh", "size", "form", "start", "seed", "label")
-
-
-def loaded():
-    """The tool as a module."""
-    path = Path(__file__).resolve().parents[2] / "tools" / "measure_pixel.py"
-    spec = importlib.util.spec_from_file_location("measure_pixel", path)
-    assert spec is not None and spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
 
 
 @pytest.fixture
@@ -39,7 +28,7 @@ def stand_ins(shipped, tmp_path):  # noqa: F811
 @pytest.fixture
 def tool(monkeypatch):
     """The tool with a part of its forms and rivals, one of each kind, and fewer images to score on."""
-    found = loaded()
+    found = tool_module("measure_pixel")
     kinds = ("scale", "printed", "combined x2", "single", "either x4, new")
     monkeypatch.setattr(pixel_aware, "FORMS", {name: pixel_aware.FORMS[name] for name in kinds})
     monkeypatch.setattr(found, "RIVALS", {name: found.RIVALS[name] for name in ("DDIM, 10", "DPM-Solver++, 10")})

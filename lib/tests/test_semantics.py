@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +16,7 @@ from fewsteps.experiments import semantic_tables as tables
 from fewsteps.losses import Adversarial
 from fewsteps.networks import Classifier, build
 from fewsteps.training import recipe, train
+from tool_module import tool_module
 
 DESCRIBED = recipe("digits-progddgan").network
 
@@ -283,19 +282,9 @@ class TestDirections:
             semantics.direction(drawn(10, 3), torch.ones(9, dtype=torch.bool))
 
 
-def loaded():
-    """``tools/measure_semantics.py`` as a module."""
-    path = Path(__file__).resolve().parents[2] / "tools" / "measure_semantics.py"
-    spec = importlib.util.spec_from_file_location("measure_semantics", path)
-    assert spec is not None and spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
-
-
 def test_what_is_measured_is_what_the_chapter_reads(tmp_path, monkeypatch):
     """PD-2, PD-7, PD-8: generators of one training step, measured on few images, stopped, gone on with, and shown."""
-    tool = loaded()
+    tool = tool_module("measure_semantics")
     small = {"PAIRS": 4, "STEPS": 3, "JUDGED": 300, "IMAGES": 24, "TIMED": 4, "SEEDS": (0, 1)}
     for name, value in small.items():
         monkeypatch.setattr(tool, name, value)
@@ -342,7 +331,7 @@ def test_what_is_measured_is_what_the_chapter_reads(tmp_path, monkeypatch):
 
 def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatch):
     """PD-7: rows and baselines in one file; baselines are of a data set and of its denoiser's weights."""
-    tool = loaded()
+    tool = tool_module("measure_semantics")
     train(replace(recipe("digits-progddgan"), batch=8), tmp_path, steps=1, device="cpu")
     out = tmp_path / "out" / "semantics.json"
     asked = []

@@ -131,3 +131,35 @@ export function startNetworks(home, files, say) {
     },
   };
 }
+
+/**
+ * Networks that are fetched at the first run and kept: get() starts them, `here` says that all have arrived, told() where
+ * they are in words, and lose() frees them, as they do themselves if they cannot be had.
+ */
+export function fetchedOnce(start, paint) {
+  const once = {
+    here: false,
+    held: null,
+    get() {
+      if (!once.held) {
+        const mine = (once.held = start());
+        // Whoever asked may have moved on meanwhile; what failed then is fetched anew.
+        mine.ready.then(
+          () => {
+            once.here = once.held === mine;
+            paint();
+          },
+          () => once.held === mine && once.lose(),
+        );
+      }
+      return once.held;
+    },
+    told: (who, cost) => (once.here ? `${who} here` : once.held ? `${who} on the way` : cost),
+    lose() {
+      once.held?.end();
+      once.held = null;
+      once.here = false;
+    },
+  };
+  return once;
+}

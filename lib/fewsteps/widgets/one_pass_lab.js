@@ -3,7 +3,7 @@
 import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
 import { bytes, element, gaussians, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { startNetworks } from "./network.js";
+import { fetchedOnce, startNetworks } from "./network.js";
 import { drawn, halves, numbersFor, startStates, threeWays } from "./one_pass.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
@@ -17,16 +17,15 @@ function render({ model, el }) {
   const on = stage(model, root, ["seed"], draw);
   const home = ownFiles();
 
-  let started = null; // decoder and pair, from the first run in the browser on
-  let here = false; // all of them
+  const both = fetchedOnce(
+    () => startNetworks(home, files, (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`)),
+    () => on.paint(),
+  ); // decoder and pair
   const chosen = () => ({ seed: model.get("seed") });
 
   function browserRun({ seed }) {
-    if (!started) {
-      const mine = (started = startNetworks(home, files, (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`)));
-      mine.ready.then(arrivedWhole, () => started === mine && lost());
-    }
-    const [decoder, pair] = started.networks;
+    const { networks, ready } = both.get();
+    const [decoder, pair] = networks;
     const ends = [components, components * latent, components * latent, components * latent * rank].reduce((all, n) => [...all, all.at(-1) + n], [0]);
     const all = halves(bytes(model.get("law")));
     const law = ends.slice(0, -1).map((from, k) => all.subarray(from, ends[k + 1]));
@@ -42,18 +41,7 @@ function render({ model, el }) {
       });
       yield { i: 1, x: threeWays(x, scale, noises, gamma, steps, long), ms: performance.now() - begin };
     }
-    return { ready: started.ready, steps: once(), end() {} };
-  }
-
-  function arrivedWhole() {
-    here = true;
-    on.paint();
-  }
-
-  function lost() {
-    started?.end();
-    started = null;
-    here = false;
+    return { ready, steps: once(), end() {} };
   }
 
   const course = courseOf(on, {
@@ -61,7 +49,7 @@ function render({ model, el }) {
     begin: () => ({ i: 0, x: new Float32Array(3 * count * long), ms: 0 }),
     open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain, now)),
     took: (_, { i, x, ms }) => ({ i, x, ms }),
-    broken: lost,
+    broken: both.lose,
   });
   const strips = WAYS.map((title) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
@@ -82,7 +70,7 @@ function render({ model, el }) {
   );
   el.append(root);
   const fitting = columnsThatFit(on, root, count);
-  on.onLeave(() => started?.end());
+  on.onLeave(both.lose);
 
   function draw() {
     const { i, x, ms } = course.follow();
@@ -90,7 +78,7 @@ function render({ model, el }) {
       paintImages(canvas, x, { count, columns: fitting.columns, channels, size, level: 0, first: k * count });
       canvas.setAttribute("aria-label", `${title}: ${i ? `${count} images from one pass` : "nothing yet"}`);
     });
-    const first = home ? (here ? "the networks are here" : started ? "the networks are on their way" : `fetches two networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    const first = home ? both.told("the networks are", `fetches two networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
     course.tell(i ? "one pass" : first, i);
     const status = {
       idle: `Press Sample, and ${count} starts are drawn and made images by one pass.`,

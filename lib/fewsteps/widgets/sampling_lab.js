@@ -3,7 +3,7 @@
 import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
 import { bytes, choice, element, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { addressesOf, startNetwork } from "./network.js";
+import { addressesOf, fetchedOnce, startNetwork } from "./network.js";
 import { WALKS, callsFor, idealsOf, karras, secondRow, twins, walk, zoneGains } from "./sampling.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
@@ -28,25 +28,23 @@ function render({ model, el }) {
   const on = stage(model, root, TRAITS, draw);
   const two = (v) => v.toFixed(2);
 
-  let network = null; // in its worker, from the first run in the browser on
-  let here = false; // all of it
+  const network = fetchedOnce(
+    () =>
+      startNetwork(addressesOf(home, file), (arrived, starting) => {
+        const share = Math.min(arrived / 1e6 / megabytes, 1);
+        if (starting) course.arriving("starting the network");
+        else course.arriving(`${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here`, share);
+      }),
+    () => on.paint(),
+  );
   const chosen = () => Object.fromEntries(DECIDE.map((name) => [name, model.get(name)]));
   const corrects = ({ second }) => second === "corrected";
   const noiseOf = (now) => twins(now.seed, half, size, zoneGains(size, corrects(now) ? 1 : now.lam, now.r));
   const beginning = (now) => ({ i: 0, nfe: 0, level: highest, x: noiseOf(now)().map((z) => highest * z), mean: null, gains: null });
 
   function browserRun(now) {
-    if (!network) {
-      const mine = (network = startNetwork(addressesOf(home, file), (arrived, starting) => {
-        const share = Math.min(arrived / 1e6 / megabytes, 1);
-        if (starting) course.arriving("starting the network");
-        else course.arriving(`${(arrived / 1e6).toFixed(1)} of ${megabytes} MB are here`, share);
-      }));
-      // Whoever asked may have moved on meanwhile; what failed then is fetched anew.
-      mine.ready.then(arrivedWhole, () => network === mine && lost());
-    }
     const labels = Array.from({ length: 2 * rows }, (_, k) => (now.label === EACH ? (k % rows) % classes : now.label));
-    const { mean, ready } = network;
+    const { mean, ready } = network.get();
     const ideal = corrects(now) && ideals.at(now.label === ANY ? 0 : -1);
     let gains = null;
     const asked = (x, level) => mean(x, level, labels, [2 * rows, ...shape]);
@@ -57,23 +55,12 @@ function render({ model, el }) {
     return { ready, steps: steps(), end() {} };
   }
 
-  function arrivedWhole() {
-    here = true;
-    on.paint();
-  }
-
-  function lost() {
-    network?.end();
-    network = null;
-    here = false;
-  }
-
   const course = courseOf(on, {
     chosen,
     begin: beginning,
     open: (now, complain) => (home ? browserRun(now) : kernelRun(model, complain, now)),
     took: (_, step, seconds) => ({ gains: null, ...step, seconds }),
-    broken: lost,
+    broken: network.lose,
   });
   const strips = ["Vanilla", "The remedy"].map((title, row) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
@@ -129,7 +116,7 @@ function render({ model, el }) {
   );
   el.append(root);
   const fitting = columnsThatFit(on, root, rows);
-  on.onLeave(() => network?.end());
+  on.onLeave(network.lose);
 
   function draw() {
     const now = chosen();
@@ -159,7 +146,7 @@ function render({ model, el }) {
     const told = !right ? `1 up to ${readable(edge)}, then ${two(lam)}.` : held.gains ? `${two(Math.min(...held.gains))} to ${two(Math.max(...held.gains))} at the last call.` : "none yet.";
     gainPlot.update({ vanilla: [[0, END], [1, 1]], filtered: gains }, null, told);
 
-    const cost = home ? (here ? "the network is here" : network ? "the network is on its way" : `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    const cost = home ? network.told("the network is", `fetches the network and its runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
     course.tell(i ? `step ${i} of ${steps}, ${nfe} of ${calls} calls, σ = ${readable(level)}` : cost, i / steps);
     const status = {
       idle: `Press Sample, and ${2 * rows} images appear step by step.`,

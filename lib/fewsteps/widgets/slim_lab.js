@@ -3,7 +3,7 @@
 import { courseOf } from "./course.js";
 import { kernelRun } from "./kernel.js";
 import { choice, element, gaussians, plot, readable, resetButton, slider, stage, summaryLine } from "./kit.js";
-import { startNetworks } from "./network.js";
+import { fetchedOnce, startNetworks } from "./network.js";
 import { karras, ringPower, walk } from "./sampling.js";
 import { columnsThatFit, ownFiles, paintImages } from "./strips.js";
 
@@ -31,8 +31,10 @@ function render({ model, el }) {
   const measured = Object.values(layers).flatMap(({ times }) => times);
   const [least, most] = [Math.min(...measured), Math.max(...measured)];
 
-  let started = null; // the networks, each in a worker of its own, from the first run in the browser on
-  let here = false; // all of them
+  const all = fetchedOnce(
+    () => startNetworks(home, networks.map(({ file }) => file), (bytes) => course.arriving(`${(bytes / 1e6).toFixed(0)} MB are here`)),
+    () => on.paint(),
+  ); // each in a worker of its own
   const chosen = () => Object.fromEntries(RUN.map((name) => [name, model.get(name)]));
   const startOf = ({ seed }) => gaussians(count * channels * size * size, seed);
   const fresh = (now) => {
@@ -42,11 +44,7 @@ function render({ model, el }) {
 
   /** All networks in the browser, one step of each after the other, so that none computes beside another. */
   function browserRun(now) {
-    if (!started) {
-      const arriving = (all) => course.arriving(`${(all / 1e6).toFixed(0)} MB are here`);
-      const mine = (started = startNetworks(home, networks.map(({ file }) => file), arriving));
-      mine.ready.then(arrivedWhole, () => started === mine && lost());
-    }
+    const started = all.get();
     const labels = new Array(count).fill(now.label);
     const levels = karras(highest, lowest, now.steps, rho);
     const noise = () => startOf(now);
@@ -67,17 +65,6 @@ function render({ model, el }) {
     return { ready: started.ready, steps: steps(), end() {} };
   }
 
-  function arrivedWhole() {
-    here = true;
-    on.paint();
-  }
-
-  function lost() {
-    started?.end();
-    started = null;
-    here = false;
-  }
-
   const course = courseOf(on, {
     chosen,
     begin: fresh,
@@ -91,7 +78,7 @@ function render({ model, el }) {
         ms: put(ms, (old) => [...old, step.ms]),
       };
     },
-    broken: lost,
+    broken: all.lose,
   });
   const strips = networks.map(({ called }) => {
     const canvas = element("canvas", { class: "fs-strip", role: "img" });
@@ -144,9 +131,7 @@ function render({ model, el }) {
   );
   el.append(root);
   const fitting = columnsThatFit(on, root, count);
-  on.onLeave(() => {
-    started?.end();
-  });
+  on.onLeave(all.lose);
 
   const middle = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
@@ -179,7 +164,7 @@ function render({ model, el }) {
     const read = BAND_NAMES.map((name, k) => `${name.split(",")[0]} ${mean[place][k].toFixed(2)} ± ${spread[place][k].toFixed(2)}`);
     gatePlot.update(Object.fromEntries(BAND_NAMES.map((_, k) => [k, [at, mean.map((row) => row[k])]])), noise, `${read.join(", ")}.`);
 
-    const first = home ? (here ? "the networks are here" : started ? "the networks are on their way" : `fetches ${networks.length} networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
+    const first = home ? all.told("the networks are", `fetches ${networks.length} networks and their runtime once, ${megabytes} MB`) : "computed by torch, in the kernel";
     course.tell(i ? `step ${i} of ${now.steps}` : first, i / now.steps);
     const faster = times.slice(1).map((time, k) => (time === null ? "" : `${networks[k + 1].called} ${readable(times[0] / time)} times as fast as ${networks[0].called}`));
     const status = {
