@@ -279,7 +279,7 @@ def rival_rows(data_name: str, table: Table, count: int, seeds: int, device: str
 
 
 def spent(taken: float, device: str) -> dict[str, Any]:
-    """What a row says of its seconds per image: on a GPU only where it was, for times are compared on one machine."""
+    """Seconds per image, or of a GPU its name alone: times are compared on one machine."""
     if device == "cpu":
         return {"seconds": taken, "threads": torch.get_num_threads()}
     return {"device": machine(torch.device(device))}
@@ -337,7 +337,7 @@ def memory(steps: int, sampled: int) -> None:
     print(json.dumps(said))
 
 
-def measure_all(chosen: argparse.Namespace, table: Table, part: tuple[int, ...]) -> None:
+def measure_all(chosen: argparse.Namespace, table: Table, part: tuple[int, int]) -> None:
     """Every data set that is asked for, or whose networks are there."""
     every = [
         name for name in pixel_tables.SETS if chosen.only == "rivals" or not missing(name, chosen.suffix, chosen.folder)
@@ -353,7 +353,7 @@ def measure_all(chosen: argparse.Namespace, table: Table, part: tuple[int, ...])
                 chosen.folder,
                 device=chosen.device,
                 only=chosen.only or "networks",
-                part=(part[0], part[1]),
+                part=part,
             )
         if chosen.only in (None, "rivals"):
             rival_rows(name, table, chosen.count, chosen.seeds, chosen.device)
@@ -375,7 +375,7 @@ def main(given: list[str]) -> int:
     parser.add_argument("--memory", type=int, nargs="*", metavar="T")
     parser.add_argument("--one", type=int, nargs=2, metavar=("T", "SAMPLED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
-    part = tuple(chosen.part)
+    part = (chosen.part[0], chosen.part[1])
     if part != (1, 1) and not (chosen.only == "images" and 1 <= part[0] <= part[1]):
         parser.error("--part K N needs --only images, and K from 1 to N.")
     if chosen.device != "cpu":

@@ -37,22 +37,6 @@ class Visit:
 
 
 @pytest.fixture(scope="session")
-def slowness() -> float:
-    """How many times as long as on the machines that limits in seconds are for a core takes here, at least once.
-
-    There it counts two million numbers together in .13 s. A machine that is lent may have half of a core.
-    """
-
-    def taken() -> float:
-        began, total = time.perf_counter(), 0
-        for k in range(2_000_000):
-            total += k
-        return time.perf_counter() - began
-
-    return max(1.0, min(taken() for _ in range(5)) / 0.13)
-
-
-@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium; without one the test is skipped, or fails where FEWSTEPS_REQUIRE_BROWSER is set."""
     named = os.environ.get("FEWSTEPS_CHROMIUM")

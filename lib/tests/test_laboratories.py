@@ -134,7 +134,7 @@ def test_every_page_with_a_figure_is_tested_here(smoke_book):
 
 @pytest.mark.alone
 @pytest.mark.parametrize("page", LABORATORIES)
-def test_every_slider_redraws_in_time(page, laboratory, slowness, capsys):
+def test_every_slider_redraws_in_time(page, laboratory, capsys):
     """Every slider changes the figure at every position; median redraw and first draw within their limits."""
     visited = laboratory(page)
     # The first of a page: chapter 01 has another below it, which is the gallery's and driven there.
@@ -150,10 +150,10 @@ def test_every_slider_redraws_in_time(page, laboratory, slowness, capsys):
         everything += result["times"]
         report.append(f"{name} {median(result['times']):.0f}")
     with capsys.disabled():
-        print(f"\n{page}: first draw {visited.seconds:.2f} s (limits times {slowness:.2g})")
+        print(f"\n{page}: first draw {visited.seconds:.2f} s")
         print(f"median slider-to-redraw {median(everything):.0f} ms ({', '.join(report)})")
-    assert visited.seconds <= FIRST_DRAW_S * slowness
-    assert median(everything) <= MEDIAN_MS * slowness
+    assert visited.seconds <= FIRST_DRAW_S
+    assert median(everything) <= MEDIAN_MS
     assert visited.trouble == []
 
 

@@ -5,8 +5,8 @@ const PATIENCE = 10_000; // ms of silence before the page says so
 
 /**
  * Ask the kernel for a run with the traits as they are, which travel with the question: a change of one may be on its
- * way still. Returns {ready, steps, end}: a promise, an iterator over the
- * same steps that walk() yields, and what stops it. complain(words) is called if no answer comes.
+ * way still. Returns {ready, steps, end}: a promise, an iterator over the same steps that walk() yields, and what stops
+ * it. complain(words) is called if no answer comes.
  */
 export function kernelRun(model, complain, chosen) {
   const run = `${Date.now()}-${Math.random()}`;

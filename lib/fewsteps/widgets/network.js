@@ -64,9 +64,9 @@ export function addressesOf(home, file) {
 
 /**
  * Start a network from the addresses of onnxruntime's script and wasm and of the ONNX file; say(bytes, starting) hears
- * how much has arrived in all, the runtime left out unless it `counts`, and when all is here. Returns {ready, mean, call, end}: a promise; the denoiser as a function of (x, level, labels,
- * shape) to a promise; any other file as a function of its inputs, {name: [kind, values, shape]}, to a promise of its
- * outputs; and what frees the worker.
+ * how much has arrived in all, the runtime left out unless it `counts`, and when all is here. Returns
+ * {ready, mean, call, end}: a promise; the denoiser as a function of (x, level, labels, shape) to a promise; any other
+ * file as a function of its inputs, {name: [kind, values, shape]}, to a promise of its outputs; and what frees the worker.
  */
 export function startNetwork(addresses, say, counts = true) {
   const text = URL.createObjectURL(new Blob([`(${service})()`], { type: "text/javascript" }));
