@@ -1,9 +1,11 @@
-"""A notebook's live figure on a page of prose: what is put there, and what is refused."""
+"""Live figures: what a page of prose is given and what is refused, and what the script makes of a saved widget."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from fewsteps.errors import UserError
 
 MARK = "# A page\n\n<!-- live: 00_a -->\n\nProse.\n"
 VIEW = "application/vnd.jupyter.widget-view+json"
+STATIC = Path(__file__).resolve().parents[2] / "book/_static"
 
 
 def notebook(path, *, buffers=(), view="m", state=None):
@@ -69,3 +72,38 @@ def test_what_cannot_be_shown_is_one_sentence(tmp_path, given, words):
     path = notebook(tmp_path / "00_a.ipynb", **given)
     with pytest.raises(UserError, match=words):
         with_figures(MARK, "book/index.md", lambda _: path)
+
+
+@pytest.mark.browser
+def test_a_chapter_is_drawn_from_what_nbconvert_saves(tmp_path, visit):
+    """Bytes arrive where they belong, a change reaches who listens, and a widget of another kind is a sentence."""
+    figure = """export default { render({ model, el }) {
+      const [photos, nets] = [model.get("photos"), model.get("nets")];
+      const show = () => (el.textContent = `${model.get("gamma")} ${[...photos]} ${[...nets[1].law]}`);
+      model.on("change:gamma", show); show();
+      el.addEventListener("click", () => { model.set("gamma", 2); model.save_changes(); });
+      el.className = "figure";
+    } }"""
+    # Base64 of the bytes 0, 255, 7 and of 1, 2.
+    buffers = [
+        {"path": ["photos"], "encoding": "base64", "data": "AP8H"},
+        {"path": ["nets", 1, "law"], "encoding": "base64", "data": "AQI="},
+    ]
+    traits = {"_esm": figure, "gamma": 1, "nets": [{}, {}]}
+    models = {"m": {"model_name": "AnyModel", "state": traits, "buffers": buffers}, "s": {"state": {"value": 3}}}
+    views = "".join(f'<div><script type="{VIEW}">{{"model_id": "{name}"}}</script></div>' for name in ("m", "s"))
+    state = json.dumps({"state": models})
+    (tmp_path / "index.html").write_text(
+        f'<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,"><script defer src="live.js"></script>'
+        f'<script type="application/vnd.jupyter.widget-state+json">{state}</script><body>{views}</body>'
+    )
+    shutil.copy(STATIC / "fewsteps-live.js", tmp_path / "live.js")
+    visited = visit(tmp_path, "/index.html")
+    page = visited.page
+    page.wait_for_selector(".figure")
+    assert page.locator(".figure").text_content() == "1 0,255,7 1,2"
+    page.locator(".figure").click()
+    assert page.locator(".figure").text_content() == "2 0,255,7 1,2"
+    words = "This figure could not be drawn: it is a widget that needs a kernel, so open the notebook."
+    assert page.locator("body > div").nth(1).locator("p").text_content() == words
+    assert visited.trouble == []

@@ -1,8 +1,7 @@
 """A notebook's live figure on a page of prose.
 
 Where a Markdown page has the line ``<!-- live: 00_sampling -->``, the page gets the first live figure of that executed
-notebook. ``fewsteps-live.js`` draws it from the saved state alone, without the widget manager and its 3.6 MB, because
-the first page of a book should be there at once.
+notebook. ``fewsteps-live.js`` draws it from the saved state alone, as it draws the figures of a chapter.
 """
 
 from __future__ import annotations

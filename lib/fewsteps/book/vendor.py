@@ -13,23 +13,14 @@ from fewsteps.book.project import Project
 from fewsteps.errors import UserError
 from fewsteps.files import digest, digest_file, exclusive, fresh_directory, swap_directory
 
-WIDGETS = "@jupyter-widgets/html-manager/dist"
-
 # (file or directory in node_modules, its place in vendor)
 COPIES = (
-    ("requirejs/require.js", "require.js"),
-    ("anywidget/dist/index.js", "anywidget.js"),
     ("plotly.js-dist-min/plotly.min.js", "plotly.min.js"),
     ("mathjax/es5/tex-chtml.js", "mathjax/tex-chtml.js"),
     ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
-    (f"{WIDGETS}/embed-amd.js", "@jupyter-widgets/embed-amd.js"),
     ("onnxruntime-web/dist/ort.wasm.bundle.min.mjs", "onnxruntime/ort.mjs"),
     ("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "onnxruntime/ort.wasm"),
 )
-
-# The widget manager asks for its icon fonts beside itself or below its package's name, whichever script ran first.
-FONT_DIRECTORIES = ("@jupyter-widgets", f"{WIDGETS}")
-FONT_SUFFIXES = {".woff2", ".woff", ".ttf"}
 
 
 def vendor(project: Project) -> None:
@@ -64,17 +55,6 @@ def _bring_up_to_date(project: Project) -> None:
 
 def _copy(modules: Path, target: Path) -> None:
     for source, name in COPIES:
-        if (modules / source).is_dir():
-            _copy_files(sorted((modules / source).iterdir()), target / name)
-        else:
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(modules / source, target / name)
-    fonts = [path for path in sorted((modules / WIDGETS).iterdir()) if path.suffix in FONT_SUFFIXES]
-    for directory in FONT_DIRECTORIES:
-        _copy_files(fonts, target / directory)
-
-
-def _copy_files(files: list[Path], directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for path in files:
-        shutil.copyfile(path, directory / path.name)
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (modules / source).is_dir() else shutil.copyfile
+        copy(modules / source, target / name)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _IMPORT = re.compile(r"^import\s*\{([^}]*)\}\s*from\s*\"\./([\w]+\.js)\";\n", re.MULTILINE)
-# Whole lines of comment: they are for who reads the sources, and a page would carry them in every figure.
+# Whole lines of comment, and what stands behind code on its line and holds no quotation mark, so that nothing of a
+# string is taken for it: comments are for who reads the sources, and a page would carry them in every figure.
 _COMMENT = re.compile(r"^ *(?://.*|/\*\*.*\*/|/\*\*[^/]*(?:[^*]/[^/]*)*\*/)\n", re.MULTILINE)
+_REMARK = re.compile(r"(?<=[;,{}()\[\]]) // [^\"'`\n]*$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function\*? |const |let |class )", re.MULTILINE)
 
 
@@ -35,5 +37,5 @@ def _in_order(name: str, done: dict[str, str]) -> dict[str, str]:
     for _, imported in _IMPORT.findall(source):
         if imported not in done:
             _in_order(imported, done)
-    done[name] = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", source)))
+    done[name] = _REMARK.sub("", _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", source))))
     return done

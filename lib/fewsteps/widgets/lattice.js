@@ -121,7 +121,7 @@ export function dctImage(image, n, inverse = false) {
     for (let a = 0; a < n; a++) {
       for (let i = 0; i < n; i++) {
         const weight = inverse ? matrix[i * n + a] : matrix[a * n + i];
-        for (let b = 0; b < n; b++) out[a * n + b] += weight * source[i * n + b];
+        for (let to = a * n, from = i * n; to < (a + 1) * n; to++, from++) out[to] += weight * source[from];
       }
     }
     return out;
@@ -130,5 +130,7 @@ export function dctImage(image, n, inverse = false) {
 }
 
 function transposed(image, n) {
-  return Float64Array.from(image, (_, i) => image[(i % n) * n + Math.floor(i / n)]);
+  const out = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[j * n + i] = image[i * n + j];
+  return out;
 }

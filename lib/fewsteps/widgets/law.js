@@ -92,28 +92,24 @@ export function propagate(sampler, v, count, alphas, sigmas, m, at, drift) {
       }
       unknown = (st / at_) ** 2 * (1 - sum / all);
     }
+    // Every iteration keeps base + slope * G of the state; what it adds is the same everywhere but for one sampler.
+    let [base, slope, added] = [ss / st, as - (ss / st) * at_, 0]; // DDIM
+    const moves = ["reverse", "ancestral", "pc"].includes(sampler); // by the score, whose push a filter may weigh
+    if (sampler === "langevin") [base, slope] = [0, 1]; // the last call denoises
+    else if (moves) {
+      [base, slope, added] = [1, part, part * (sampler === "ancestral" ? ss * ss : st * st)];
+    } else if (sampler !== "ddim" && sampler !== "heun") {
+      base = (ss * shrink) / st;
+      slope = as - base * at_;
+      added = sampler === "ddpm_large" ? st * st * part : ss * ss * part + slope * slope * unknown;
+    }
+    const least = sampler === "spectral" && ss > 0 ? slope * slope * st * st : 0; // what is unknown at one frequency alone
+    if (!(ss > 0)) added = 0;
     for (let i = 0; i < n; i++) {
-      const G = (at_ * v[i]) / (at_ * at_ * v[i] + st * st);
-      let [keep, added] = [0, 0];
-      if (sampler === "heun") {
-        keep = heunFactor(v[i], at_, st, as, ss, G);
-      } else if (sampler === "ddim") {
-        keep = ss / st + (as - (ss / st) * at_) * G;
-      } else if (sampler === "langevin") {
-        keep = G; // the last call denoises
-      } else if (SAMPLERS[sampler].family === "ve") {
-        keep = 1 + part * pushed[i] * (G - 1);
-        added = ss > 0 ? part * (sampler === "ancestral" ? ss * ss : st * st) : 0;
-      } else {
-        const kept = (ss * shrink) / st;
-        const weight = as - kept * at_;
-        keep = kept + weight * G;
-        // What is unknown about x0, as one number for all frequencies or for this one.
-        const V = sampler === "spectral" ? (v[i] * st * st) / (at_ * at_ * v[i] + st * st) : unknown;
-        added = sampler === "ddpm_large" ? st * st * part : ss * ss * part + weight * weight * V;
-        if (ss === 0) added = 0;
-      }
-      variance[i] = keep * keep * variance[i] + added * injected[i] * injected[i];
+      const power = at_ * at_ * v[i] + st * st;
+      const G = (at_ * v[i]) / power;
+      const keep = sampler === "heun" ? heunFactor(v[i], at_, st, as, ss, G) : moves ? 1 + slope * pushed[i] * (G - 1) : base + slope * G;
+      variance[i] = keep * keep * variance[i] + (added + (least * v[i]) / power) * injected[i] * injected[i];
     }
   }
   return variance;
@@ -147,21 +143,25 @@ function heunFactor(v, at, st, as, ss, G) {
 
 /** The two states of 2M, both multiples of the start. */
 function multistep(v, alphas, sigmas, start) {
-  const out = new Float64Array(v.length);
-  for (let i = 0; i < v.length; i++) {
-    let [x, before, widthBefore] = [Math.sqrt(start[i]), 0, 0];
-    for (let k = 0; k + 1 < alphas.length; k++) {
-      const [at, st, as, ss] = [alphas[k], sigmas[k], alphas[k + 1], sigmas[k + 1]];
-      const shrink = (at * ss) / (as * st);
-      const x0 = ((at * v[i]) / (at * at * v[i] + st * st)) * x;
-      const width = -Math.log(shrink);
-      const lean = k && ss > 0 ? width / (2 * widthBefore) : 0;
-      x = (ss / st) * x + as * (1 - shrink) * (lean ? (1 + lean) * x0 - lean * before : x0);
-      [before, widthBefore] = [x0, width];
+  let widthBefore = 0;
+  const steps = sigmas.slice(1).map((ss, k) => {
+    const [at, st, as] = [alphas[k], sigmas[k], alphas[k + 1]];
+    const shrink = (at * ss) / (as * st);
+    const width = -Math.log(shrink);
+    const lean = k && ss > 0 ? width / (2 * widthBefore) : 0;
+    widthBefore = width;
+    return [at, st * st, ss / st, as * (1 - shrink), lean];
+  });
+  const before = new Float64Array(v.length);
+  const x = start.map(Math.sqrt);
+  for (const [at, noise, kept, weight, lean] of steps) {
+    for (let i = 0; i < v.length; i++) {
+      const x0 = ((at * v[i]) / (at * at * v[i] + noise)) * x[i];
+      x[i] = kept * x[i] + weight * (x0 + lean * (x0 - before[i]));
+      before[i] = x0;
     }
-    out[i] = x * x;
   }
-  return out;
+  return x.map((value) => value * value);
 }
 
 /** Variances A / f^exponent with a given mean over all coefficients; the zero frequency as its neighbour. */

@@ -20,18 +20,36 @@ export function ddpmLaw(levels, steps) {
 /** A row of a table that has one for every step. */
 const rowOf = (table, width, i) => table.subarray(i * width, (i + 1) * width);
 
+const factors = new WeakMap(); // of a law, as long as somebody holds it
+
+/** What every step multiplies, sqrt(alpha_j), and adds, sqrt(1 - alpha_j), by level; a row of each for j = 1 ... T. */
+function factorsOf(law, width) {
+  if (factors.has(law)) return factors.get(law);
+  const kept = new Float64Array(law.length - width);
+  const spread = new Float64Array(kept.length);
+  for (let k = 0; k < kept.length; k++) {
+    const rate = law[k + width] - law[k];
+    kept[k] = Math.exp(rate / 2);
+    spread[k] = Math.sqrt(-Math.expm1(rate));
+  }
+  factors.set(law, { kept, spread });
+  return { kept, spread };
+}
+
 /**
  * x_0 ... x_T, one after the other. `which` says the level of every pixel; `noise` holds eps_1 ... eps_T (Eq. 2).
  */
 export function forwardStates(which, levels, noise, law, steps) {
-  const count = which.length;
+  const [count, width] = [which.length, levels.length];
+  const { kept, spread } = factorsOf(law, width);
   const out = new Float64Array((steps + 1) * count);
   for (let p = 0; p < count; p++) out[p] = levels[which[p]];
-  for (let j = 1; j <= steps; j++) {
-    const rate = ratesAt(law, levels.length, j);
-    const [kept, spread] = [rate.map((r) => Math.exp(r / 2)), rate.map((r) => Math.sqrt(-Math.expm1(r)))];
-    const [before, now, z] = [rowOf(out, count, j - 1), rowOf(out, count, j), rowOf(noise, count, j - 1)];
-    for (let p = 0; p < count; p++) now[p] = kept[which[p]] * before[p] + spread[which[p]] * z[p];
+  for (let j = 0; j < steps; j++) {
+    const [row, from] = [j * width, j * count];
+    for (let p = 0; p < count; p++) {
+      const v = row + which[p];
+      out[from + count + p] = kept[v] * out[from + p] + spread[v] * noise[from + p];
+    }
   }
   return out;
 }
@@ -43,38 +61,33 @@ export function forwardStates(which, levels, noise, law, steps) {
  */
 export function backStates(which, levels, states, noise, law, steps, reading, factor, size, errors) {
   const [count, width] = [which.length, levels.length];
+  const { kept, spread } = factorsOf(law, width);
+  const known = reading === "increment"; // no other noise has to be worked out
+  const barred = known && factor === "printed" ? null : law.map((b) => Math.sqrt(-Math.expm1(b))); // sqrt(1 - alpha_bar)
+  const signal = known ? null : law.map((b, k) => Math.exp(b / 2) * levels[k % width]);
+  const before = factor === "printed" ? spread : spread.map((s, k) => (s * s) / barred[k + width]);
   const out = new Float64Array(states.length);
   out.set(rowOf(states, count, steps), steps * count);
-  for (let j = steps; j >= 1; j--) {
-    const [rate, bar] = [ratesAt(law, width, j), rowOf(law, width, j)];
-    const grow = rate.map((r) => Math.exp(-r / 2));
-    const before = rate.map((r, v) => (factor === "printed" ? Math.sqrt(-Math.expm1(r)) : -Math.expm1(r) / Math.sqrt(-Math.expm1(bar[v]))));
-    const known = reading === "increment"; // no other noise has to be worked out
-    const signal = known ? null : bar.map((b, v) => Math.exp(b / 2) * levels[v]);
-    const sharpen = known ? null : bar.map((b) => 1 / Math.sqrt(-Math.expm1(b)));
-    const [from, to, there, z] = [rowOf(out, count, j), rowOf(out, count, j - 1), rowOf(states, count, j), rowOf(noise, count, j - 1)];
-    const wrong = size ? rowOf(errors, count, j - 1) : null;
+  for (let j = steps - 1; j >= 0; j--) {
+    const [row, to, from] = [j * width, j * count, (j + 1) * count];
     for (let p = 0; p < count; p++) {
-      const v = which[p];
-      let given = known ? z[p] : (there[p] - signal[v]) * sharpen[v];
-      if (wrong) given += size * wrong[p];
-      to[p] = (from[p] - before[v] * given) * grow[v];
+      const v = row + which[p];
+      let given = known ? noise[to + p] : (states[from + p] - signal[v + width]) / barred[v + width];
+      if (size) given += size * errors[to + p];
+      out[to + p] = (out[from + p] - before[v] * given) / kept[v];
     }
   }
   return out;
-}
-
-/** log alpha_j by level. */
-function ratesAt(law, width, j) {
-  const [now, before] = [rowOf(law, width, j), rowOf(law, width, j - 1)];
-  return now.map((value, v) => value - before[v]);
 }
 
 /** Root mean square difference of two trajectories, by step. */
 export function distances(first, second, count) {
   return Array.from({ length: first.length / count }, (_, i) => {
     let sum = 0;
-    for (let k = i * count; k < (i + 1) * count; k++) sum += (first[k] - second[k]) ** 2;
+    for (let k = i * count; k < (i + 1) * count; k++) {
+      const off = first[k] - second[k];
+      sum += off * off;
+    }
     return Math.sqrt(sum / count);
   });
 }

@@ -75,7 +75,7 @@ class PixelLab(Pictures):
         -----
         Source: PX-1, Eq. 8 and 9.
         """
-        rows = iter(self._numbers())
+        rows = iter(self._numbers(self.seed))
         return samplers.forward_path(self.image(), self.gamma, self.T, lambda shape: next(rows).reshape(shape))
 
     def back(self) -> Tensor:
@@ -87,9 +87,9 @@ class PixelLab(Pictures):
         """
         reading, factor = FORMS[self.form]
         path = self.path()
-        wrong = self.error * self._numbers(skip=self.T * SIZE**2).reshape(path.increments.shape)
+        wrong = self.error * self._numbers(0).reshape(path.increments.shape)
         scale = image_scale(self.image(), self.gamma)
         return samplers.reverse_path(path.states[-1], scale, path.targets(reading) + wrong, factor=factor)
 
-    def _numbers(self, skip: int = 0) -> Tensor:
-        return torch.from_numpy(gaussians(self.T * SIZE**2, self.seed, skip)).reshape(self.T, -1)
+    def _numbers(self, seed: int) -> Tensor:
+        return torch.from_numpy(gaussians(self.T * SIZE**2, seed)).reshape(self.T, -1)

@@ -122,7 +122,7 @@ function render({ model, el }) {
     const which = once("which", [photo], () => photos.slice(photo * count, (photo + 1) * count));
     const shares = once("shares", [photo], () => histogram(which));
     const noise = once("noise", [T, seed], () => gaussians(T * count, seed));
-    const errors = error ? once("errors", [T, seed], () => gaussians(T * count, seed, T * count)) : null;
+    const errors = error ? once("errors", [T], () => gaussians(T * count, 0)) : null; // of no seed that the slider has
     const walks = Object.fromEntries(SIDES.map(([side]) => {
       const own = side === "pixel" ? [T, gamma] : [T];
       const law = once(`${side} law`, own, () => (side === "pixel" ? pixelLaw(LEVELS, gamma, T) : ddpmLaw(LEVELS, T)));
@@ -137,8 +137,8 @@ function render({ model, el }) {
     const times = Array.from({ length: T + 1 }, (_, j) => j / T);
     const three = levelsOf(shares);
     drawRatios(walks, three, times, t);
-    const grown = grownErrors(shares, walks.pixel.law, T).map((v) => v * error);
-    away.update({ pixel: [times, walks.pixel.apart], ddpm: [times, walks.ddpm.apart], grown: form === "exact" && error ? [times, grown] : null }, t);
+    const grown = form === "exact" && error ? grownErrors(shares, walks.pixel.law, T).map((v) => v * error) : null;
+    away.update({ pixel: [times, walks.pixel.apart], ddpm: [times, walks.ddpm.apart], grown: grown && [times, grown] }, t);
     const found = Object.fromEntries(SIDES.map(([side]) => [side, once(`${side} moments`, [T, photo, side === "pixel" && gamma], () => times.map((_, j) => moments(shares, (_, v) => walks[side].bar(v, j))))]));
     for (const [figure, field] of [[mean, "mean"], [variance, "variance"]]) {
       figure.update(Object.fromEntries(SIDES.map(([side]) => [side, [times, found[side].map((own) => own[field])]])), t);

@@ -151,23 +151,25 @@ function render({ model, el }) {
   function filterPhotograph({ clean, X, E, radii2 }, gain, alphaBar) {
     const count = size * size;
     const [signal, grain] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
-    for (let i = 0; i < count; i++) {
-      const g = gain[radii2[i]] / signal;
-      for (let p = 0; p < 4; p++) work[p][i] = g * (signal * X[p][i] + grain * E[p][i]);
-    }
-    for (let p = 0; p < 4; p++) work[p][0] = X[p][0];
+    const [ownShare, noiseShare] = [signal, grain].map((scale) => gain.map((g) => (g * scale) / signal));
+    work.forEach((plane, p) => {
+      const [x, e] = [X[p], E[p]];
+      for (let i = 0; i < count; i++) plane[i] = ownShare[radii2[i]] * x[i] + noiseShare[radii2[i]] * e[i];
+      plane[0] = x[0];
+    });
     fft2(work[0], work[1], size, true);
     fft2(work[2], work[3], size, true);
     const [first, second, third] = pictures.map((p) => p.data);
     let sum = 0;
-    for (let i = 0; i < count; i++) {
-      for (let c = 0; c < 3; c++) {
-        const x = clean[3 * i + c];
-        const estimate = work[c][i];
-        sum += (estimate - x) ** 2;
-        first[4 * i + c] = 127.5 * (x + 1);
-        second[4 * i + c] = 127.5 * (signal * x + grain * noise[3 * i + c] + 1);
-        third[4 * i + c] = 127.5 * (estimate + 1);
+    for (let c = 0; c < 3; c++) {
+      const plane = work[c];
+      for (let i = 0, from = c, to = c; i < count; i++, from += 3, to += 4) {
+        const x = clean[from];
+        const off = plane[i] - x;
+        sum += off * off;
+        first[to] = 127.5 * (x + 1);
+        second[to] = 127.5 * (signal * x + grain * noise[from] + 1);
+        third[to] = 127.5 * (plane[i] + 1);
       }
     }
     return sum / (3 * count);
