@@ -1,7 +1,7 @@
 /* Draws the live figures: saved anywidgets, no kernel, and no widget manager, whose 3.6 MB every page would load and
-   compile before its figure. A chapter holds the state of its widgets as nbconvert saves it, a page of prose that of one
-   (lib/fewsteps/book/live.py). The figure's own module does the rest, as it does in a notebook. No module itself, so
-   that a page that was opened as a file is drawn as well. */
+   compile before its figure. A chapter holds the state of its widgets as an executed notebook saves it, a page of prose
+   the traits of one (lib/fewsteps/book/live.py). The figure's own module does the rest, as it does in a notebook. No
+   module itself, so that a page that was opened as a file is drawn as well. */
 (function () {
   "use strict";
 
@@ -47,7 +47,7 @@
   const VIEW = "script[type='application/vnd.jupyter.widget-view+json']";
   let models = null;
 
-  /** The traits of the widget that a script of a page says, or holds. */
+  /** The traits of the widget that a script of a page names or holds. */
   function traitsOf(script) {
     if (!script.matches(VIEW)) return parsed(script);
     models ??= parsed(document.querySelector(SAVED)).state;

@@ -75,7 +75,7 @@ def test_what_cannot_be_shown_is_one_sentence(tmp_path, given, words):
 
 
 @pytest.mark.browser
-def test_a_chapter_is_drawn_from_what_nbconvert_saves(tmp_path, visit):
+def test_a_chapter_is_drawn_from_what_an_executed_notebook_saves(tmp_path, visit):
     """Bytes arrive where they belong, a change reaches who listens, and a widget of another kind is a sentence."""
     figure = """export default { render({ model, el }) {
       const [photos, nets] = [model.get("photos"), model.get("nets")];

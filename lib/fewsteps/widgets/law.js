@@ -92,18 +92,19 @@ export function propagate(sampler, v, count, alphas, sigmas, m, at, drift) {
       }
       unknown = (st / at_) ** 2 * (1 - sum / all);
     }
-    // Every iteration keeps base + slope * G of the state; what it adds is the same everywhere but for one sampler.
+    // All but Heun and the moves by the score keep base + slope * G of the state; what is added is the same at all
+    // frequencies, but for "spectral".
     let [base, slope, added] = [ss / st, as - (ss / st) * at_, 0]; // DDIM
     const moves = ["reverse", "ancestral", "pc"].includes(sampler); // by the score, whose push a filter may weigh
     if (sampler === "langevin") [base, slope] = [0, 1]; // the last call denoises
     else if (moves) {
-      [base, slope, added] = [1, part, part * (sampler === "ancestral" ? ss * ss : st * st)];
+      [slope, added] = [part, part * (sampler === "ancestral" ? ss * ss : st * st)];
     } else if (sampler !== "ddim" && sampler !== "heun") {
       base = (ss * shrink) / st;
       slope = as - base * at_;
       added = sampler === "ddpm_large" ? st * st * part : ss * ss * part + slope * slope * unknown;
     }
-    const least = sampler === "spectral" && ss > 0 ? slope * slope * st * st : 0; // what is unknown at one frequency alone
+    const least = sampler === "spectral" && ss > 0 ? slope * slope * st * st : 0; // times v / power: what is unknown of x0 there
     if (!(ss > 0)) added = 0;
     for (let i = 0; i < n; i++) {
       const power = at_ * at_ * v[i] + st * st;

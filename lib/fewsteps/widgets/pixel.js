@@ -20,7 +20,7 @@ export function ddpmLaw(levels, steps) {
 /** A row of a table that has one for every step. */
 const rowOf = (table, width, i) => table.subarray(i * width, (i + 1) * width);
 
-const factors = new WeakMap(); // of a law, as long as somebody holds it
+const factors = new WeakMap(); // of a law, kept as long as the law itself
 
 /** What every step multiplies, sqrt(alpha_j), and adds, sqrt(1 - alpha_j), by level; a row of each for j = 1 ... T. */
 function factorsOf(law, width) {

@@ -33,7 +33,7 @@ class PixelLab(Pictures):
         Where the scrubber stands: step i over T.
     gamma, T, form, error, photo, seed
         Where the other controls stand at first; traits of the same names follow the reader's hand. `error` is the
-        standard deviation of what is added to every noise on the way back.
+        standard deviation of what is added to every noise on the way back, the same for every `seed` of the noises.
 
     Raises
     ------

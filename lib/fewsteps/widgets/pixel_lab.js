@@ -122,7 +122,7 @@ function render({ model, el }) {
     const which = once("which", [photo], () => photos.slice(photo * count, (photo + 1) * count));
     const shares = once("shares", [photo], () => histogram(which));
     const noise = once("noise", [T, seed], () => gaussians(T * count, seed));
-    const errors = error ? once("errors", [T], () => gaussians(T * count, 0)) : null; // of no seed that the slider has
+    const errors = error ? once("errors", [T], () => gaussians(T * count, 0)) : null; // the same for every seed of the noise
     const walks = Object.fromEntries(SIDES.map(([side]) => {
       const own = side === "pixel" ? [T, gamma] : [T];
       const law = once(`${side} law`, own, () => (side === "pixel" ? pixelLaw(LEVELS, gamma, T) : ddpmLaw(LEVELS, T)));

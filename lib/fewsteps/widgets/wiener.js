@@ -17,7 +17,7 @@ export function reconstructionResponse(power, alphaBar, form = "correct") {
 
 /** Amplitude A of A / f^a whose mean power over all non-zero frequencies of an n x n image is `variance`. */
 export function amplitudeFor(exponent, variance, radii2, n) {
-  const tally = new Uint32Array((n * n) / 2 + 1); // a power of every radius that occurs, not of every coefficient
+  const tally = new Uint32Array((n * n) / 2 + 1); // coefficients at every squared radius: one power serves them all
   for (let i = 1; i < radii2.length; i++) tally[radii2[i]]++;
   let sum = 0;
   for (let r2 = 1; r2 < tally.length; r2++) if (tally[r2]) sum += tally[r2] * (Math.sqrt(r2) / n) ** -exponent;
