@@ -209,6 +209,13 @@ CASES = {
     "no photograph": ("widgets.SnrLab(photographs=())", "ParameterError", "at least one"),
     "photograph of no number": ("widgets.SnrLab(photo=9)", "ParameterError", "photo"),
     "response of the own spectrum": ("widgets.WienerLab(prior='own').response(torch.ones(1))", "ParameterError", "law"),
+    "laboratory of no such T": ("widgets.PixelLab(T=7)", "ParameterError", "expected any of"),
+    "laboratory of too small a gamma": ("widgets.SnrLab(gamma=0)", "ParameterError", "'gamma'"),
+    "laboratory without such a control": (
+        "widgets.PdsLab(lamda=0.5)",
+        "ParameterError",
+        "has no lamda: its parameters are",
+    ),
     "unknown photograph": ("widgets.SnrLab(photographs=('lena',))", "ParameterError", "astronaut"),
 }
 PARAMETERS = {

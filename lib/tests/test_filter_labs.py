@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-import traitlets
 
 from fewsteps import filters, spectra, theory, transforms, widgets
 from fewsteps import schedules as sch
@@ -147,7 +146,7 @@ def test_rings_and_condition_number():
 def test_bad_input_of_the_laboratories():
     with pytest.raises(ParameterError, match="corrector"):
         PdsLab(sampler="ancestral", where="corrector").law()
-    with pytest.raises(traitlets.TraitError):
+    with pytest.raises(ParameterError, match=r"^The value of the 'lam1' trait"):
         widgets.TdasLab(lam1=0.0)
 
 

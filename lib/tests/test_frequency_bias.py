@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from traitlets import TraitError
 
 from fewsteps import results, widgets
 from fewsteps.denoisers import Empirical, FromEps, FromX0
+from fewsteps.errors import ParameterError
 from fewsteps.experiments.frequency_bias import Setting, magnitudes, recovered, row, sample, signals, train
 from fewsteps.networks import SignalNet
 from fewsteps.schedules import Discrete
@@ -301,7 +301,7 @@ def test_the_laboratory_shows_rows_of_the_table(table):
     assert len(lab.rows) == len({json.dumps(r["key"]) for r in lab.rows}) == 4 * 2 * 2 * 2 * 2
     assert len(json.dumps(lab.rows)) < 120_000, "it is stored in the page"
     for name, value in (("width", 128), ("majority", 4), ("prediction", "v"), ("phase", "no"), ("clip", 3)):
-        with pytest.raises(TraitError):
+        with pytest.raises(ParameterError, match=f"^The '{name}' trait of a BiasLab"):
             widgets.BiasLab(**{name: value})
     source = bundle("bias_lab.js")
     assert len(source.encode()) < 40_000 and source.count("export ") == 1

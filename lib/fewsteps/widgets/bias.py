@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import anywidget
 import traitlets
 
 from fewsteps import results
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.figure import Figure
 
 LENGTH = 32
 ITERATIONS = 4000
@@ -18,7 +18,7 @@ FREQUENCIES = (3, 5)
 MOST = 3
 
 
-class BiasLab(anywidget.AnyWidget):
+class BiasLab(Figure):
     """Chapter 02: which of two frequencies a small network keeps, over the runs of ``tools/sweep_toy.py``.
 
     Signals of 32 samples. Nothing is trained here: every position of the controls is one row of the result table.

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from threading import Thread
 from typing import Any
 
-import anywidget
 import torch
 from torch import Tensor
 
 from fewsteps.errors import UserError
 from fewsteps.samplers import Step
+from fewsteps.widgets.figure import Figure
 
 Message = tuple[dict[str, Any], tuple[Tensor, ...]]
 """What is said of a step, and the tensors that go with it."""
 
 
-class Course(anywidget.AnyWidget):
+class Course(Figure):
     """A figure whose run can be started and stopped from the page. At most one is wanted at a time."""
 
     _wanted: str | None = None

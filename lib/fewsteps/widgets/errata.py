@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import anywidget
 import traitlets
 
 from fewsteps.errors import ParameterError
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.figure import Figure
 
 
-class ErrataLab(anywidget.AnyWidget):
+class ErrataLab(Figure):
     """One figure with a switch between the printed formula and the one that is used.
 
     Parameters

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import anywidget
 import torch
 import traitlets
 
 from fewsteps import results, theory
 from fewsteps.filters import IDENTITY, Filter, zone_gains
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.figure import Figure
 
 SIZE = 64
 LEVELS = (100.0, 0.02)
@@ -19,7 +19,7 @@ SETS = {"cifar10": "CIFAR-10", "lfw": "faces (LFW)", "kodak": "Kodak", "fashion_
 WHERE = ("all", "prior", "predictor", "corrector")
 
 
-class FewStepLab(anywidget.AnyWidget):
+class FewStepLab(Figure):
     """Chapter 04: what a sampler with few steps does to every frequency of Gaussian data.
 
     Data in [-1, 1] at 64 px, geometric noise levels from 100 to 0.02; frequencies are DCT rings, joined to 200.

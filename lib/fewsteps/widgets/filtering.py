@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import anywidget
 import torch
 import traitlets
 from torch import Tensor
@@ -15,6 +14,7 @@ from fewsteps.theory import RingData, Rings
 from fewsteps.transforms import Basis
 from fewsteps.widgets.bundle import HERE, bundle
 from fewsteps.widgets.few_step import LEVELS, SETS, SIZE, VARIANCE, WHERE
+from fewsteps.widgets.figure import Figure
 
 
 def lattice(size: int, basis: Basis) -> tuple[Rings, Tensor]:
@@ -39,7 +39,7 @@ def lattice(size: int, basis: Basis) -> tuple[Rings, Tensor]:
     return Rings(squared[order], squared[order].sqrt() / scale, count[order]), unshifted[order]
 
 
-class _FilterLab(anywidget.AnyWidget):
+class _FilterLab(Figure):
     """Data, samplers and the noise of both laboratories."""
 
     _css = HERE / "lab.css"

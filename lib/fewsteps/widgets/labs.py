@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import anywidget
 import traitlets
 from torch import Tensor
 
@@ -12,11 +11,12 @@ from fewsteps import data, spectra, wiener
 from fewsteps.errors import ParameterError
 from fewsteps.schedules import PIXEL_MIN, PixelAware
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.figure import Figure
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "grass")
 
 
-class Pictures(anywidget.AnyWidget):
+class Pictures(Figure):
     """Pictures as bytes, for the front end to work on."""
 
     _css = HERE / "lab.css"

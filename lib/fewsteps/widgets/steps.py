@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import anywidget
 import torch
 import traitlets
 from PIL import Image
@@ -19,12 +18,13 @@ from fewsteps.errors import ParameterError
 from fewsteps.parameters import integer
 from fewsteps.schedules import VPLinear
 from fewsteps.widgets.bundle import HERE, bundle
+from fewsteps.widgets.figure import Figure
 
 COUNT = 6
 NOISIEST = 30.0  # noise over signal at the first step
 
 
-class StepsLab(anywidget.AnyWidget):
+class StepsLab(Figure):
     """What shipped networks hold in hand and predict at every step of DPM-Solver++(2M).
 
     Parameters
