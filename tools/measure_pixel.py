@@ -28,7 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +226,17 @@ def forms(
     laws = laws_of(parallel.estimator, known, folder)
     if any(form.network == "parallel" for form, _ in left):
         networks = networks | {"parallel": measures.calibrate(parallel, known)}
+    beside = cache(partial(of_test, parallel.model.card, count))
     for form, key in left:
-        found = of_form(form, networks[form.network], key["start"], laws, count, key["seed"], source)
+        found = of_form(form, networks[form.network], key["start"], laws, count, key["seed"], source, beside)
         table.add({**key, **about, **found})
+
+
+def of_test(card: dict[str, Any], count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images that a network was trained on, and how near as many test images as `count` are to them."""
+    known = measures.trained_on(card)
+    _, unseen = measures.pixels_of(card["data"]["name"], card["data"]["size"])
+    return known, measures.nearness_of_test(unseen, known, count)
 
 
 def ways_to_time(
@@ -293,10 +301,12 @@ def of_form(
     count: int,
     seed: int,
     source: dict[str, Any],
+    beside: Callable[[], tuple[torch.Tensor, torch.Tensor]],
 ) -> dict[str, Any]:
-    """Distance, time, finite pixels and nearest neighbours of one form."""
+    """Distance, time and finite pixels of one form; from the law of vectors and the first seed its nearest neighbours,
+    which takes longer than the images.
+    """
     images, taken = measures.seconds(lambda: pixel_aware.sampled(form, reverse, start, laws, count, seed), count)
-    _, unseen = measures.pixels_of(source["name"], source["size"])
     said = {
         "nfe": form.nfe + (0.5 if start == "latent" else 0),
         **spent(taken, str(next(reverse.model.network.parameters()).device)),
@@ -304,8 +314,8 @@ def of_form(
         "inside": float(((images >= 0) & (images <= 1)).double().mean()),
         **measures.distance(images, source),
     }
-    if seed == 0 and not form.factor:
-        said["copies"] = measures.copies(images, measures.trained_on(reverse.model.card), unseen)
+    if start == "latent" and seed == 0 and not form.factor:
+        said["copies"] = measures.copies(images, *beside())
     return said
 
 

@@ -169,12 +169,13 @@ def of_network(
     best, known = max(kinds.values()), pixel_measures.trained_on(model.card)
     each = [semantics.explained(model, classifier.features, samplers.white_noise(seed), calls=best) for seed in SEEDS]
     said["explained"] = {kind: [one[kind] for one in each] for kind in each[0]}
+    beside = pixel_measures.nearness_of_test(test.images, known, IMAGES)
     for kind, calls in kinds.items():
         made = [
             adversarial.generate(model, adversarial.drawn(model, IMAGES, samplers.white_noise(seed), calls=calls))
             for seed in SEEDS
         ]
-        near = pixel_measures.copies(made[0], known, test.images)
+        near = pixel_measures.copies(made[0], known, beside)
         said["distance"][kind] = distance(made, model, calls, folder) | {"nearer": near["nearer"]}
     if semantic:
         back = adversarial.generate(model, adversarial.seen(model, images[:PAIRS], noise))

@@ -861,10 +861,11 @@ class TestTogether:
         cut[:, :, 0, 0], cut[:, :, 0, 1], cut[:, :, 0, 2] = 0, 1, 0
         found = [pixel_measures.distance(x, {"name": "digits", "size": 8})["value"] for x in (broken, cut)]
         assert found[0] == pytest.approx(found[1])
-        same = pixel_measures.copies(known[:50], known, unseen)
+        test = pixel_measures.nearness_of_test(unseen, known, 50)
+        same = pixel_measures.copies(known[:50], known, test)
         assert same["nearer"] == 1 and max(same["samples"]) == pytest.approx(0, abs=1e-6) and same["test"][0] > 0
         far = (unseen[:20, None] - known[None, :, :]).square().flatten(2).mean(2).amin(1).sqrt()
-        found = pixel_measures.copies(unseen[:20], known, unseen)
+        found = pixel_measures.copies(unseen[:20], known, test)
         assert found["samples"] == pytest.approx(far.quantile(torch.tensor([0.01, 0.1, 0.5])).tolist(), abs=1e-5)
 
     def test_a_grid_of_whole_steps(self):
@@ -946,8 +947,9 @@ def test_who_was_trained_on_mirror_images_may_copy_those():
     plain = pixel_measures.trained_on({**card, "training": {"recipe": {}}})
     assert len(both) == 2 * len(known) and torch.equal(plain, known)
     mirrored = known[:40].flip(-1)
-    assert pixel_measures.copies(mirrored, both, unseen)["nearer"] == 1.0
-    assert pixel_measures.copies(mirrored, plain, unseen)["nearer"] < 0.5
+    for images, nearer in ((both, lambda share: share == 1.0), (plain, lambda share: share < 0.5)):
+        test = pixel_measures.nearness_of_test(unseen, images, len(mirrored))
+        assert nearer(pixel_measures.copies(mirrored, images, test)["nearer"])
 
 
 def test_power_of_real_images_is_that_of_real_images():

@@ -427,32 +427,48 @@ def powers(made: Mapping[str, Tensor], data: str) -> dict[str, tuple[float, ...]
     return found
 
 
-def copies(images: Tensor, known: Tensor, unseen: Tensor) -> dict[str, Any]:
+def nearness(images: Tensor, known: Tensor) -> Tensor:
+    """Distance of every image to the nearest of those that are known, root mean square over pixels, (N,).
+
+    Parameters
+    ----------
+    images, known : Tensor, shapes (N, C, H, W) and (M, C, H, W)
+        What is outside [0, 1] in `images` is cut.
+    """
+    return metrics.nearest(images.clamp(0, 1).flatten(1), known.flatten(1)).distance[:, 0] / known[0].numel() ** 0.5
+
+
+def nearness_of_test(unseen: Tensor, known: Tensor, count: int) -> Tensor:
+    """:func:`nearness` of so many test images, drawn: MNIST's first are farther from its training images than others."""
+    some = unseen[torch.randperm(len(unseen), generator=torch.Generator().manual_seed(2))[:count]]
+    return nearness(some, known)
+
+
+def copies(images: Tensor, known: Tensor, test: Tensor) -> dict[str, Any]:
     """How near samples are to training images, and as many test images beside them.
 
     Parameters
     ----------
-    images, known, unseen : Tensor, shape (N, C, H, W)
+    images, known : Tensor, shapes (N, C, H, W) and (M, C, H, W)
+        Samples, and training images.
+    test : Tensor, shape (N,)
+        How near test images are, by :func:`nearness_of_test`: the same for all samples, so worked out once.
 
     Returns
     -------
     dict
-        ``samples`` and ``test``: the distance to the nearest training image, root mean square over pixels, at the 1 %,
-        10 % and 50 % point; and ``nearer``, the share of samples nearer than the nearest hundredth of test images.
+        ``samples`` and ``test``: the distance to the nearest training image at the 1 %, 10 % and 50 % point; and
+        ``nearer``, the share of samples nearer than the nearest hundredth of test images.
 
     Notes
     -----
     Source: PX-9 (no copies).
     """
-    # Drawn, since MNIST's first test images are farther from its training images than the others.
-    some = unseen[torch.randperm(len(unseen), generator=torch.Generator().manual_seed(2))[: len(images)]]
-    found = {
-        who: metrics.nearest(x.flatten(1), known.flatten(1)).distance[:, 0] / known[0].numel() ** 0.5
-        for who, x in (("samples", images.clamp(0, 1)), ("test", some))
+    samples, points = nearness(images, known), torch.tensor([0.01, 0.1, 0.5])
+    said: dict[str, Any] = {
+        who: value.float().quantile(points).tolist() for who, value in (("samples", samples), ("test", test))
     }
-    points = torch.tensor([0.01, 0.1, 0.5])
-    said: dict[str, Any] = {who: value.float().quantile(points).tolist() for who, value in found.items()}
-    return said | {"nearer": float((found["samples"] < said["test"][0]).double().mean())}
+    return said | {"nearer": float((samples < said["test"][0]).double().mean())}
 
 
 def seconds(make: Any, count: int) -> tuple[Any, float]:
