@@ -439,7 +439,7 @@ def nearness(images: Tensor, known: Tensor) -> Tensor:
 
 
 def nearness_of_test(unseen: Tensor, known: Tensor, count: int) -> Tensor:
-    """:func:`nearness` of so many test images, drawn: MNIST's first are farther from its training images than others."""
+    """:func:`nearness` of so many test images, drawn: MNIST's first are farther off than the others."""
     some = unseen[torch.randperm(len(unseen), generator=torch.Generator().manual_seed(2))[:count]]
     return nearness(some, known)
 
