@@ -78,7 +78,7 @@ start() {
   mkdir -p /tmp/data /tmp/runs /tmp/res /tmp/mps /tmp/mpslog
   cp -r .gpu/data/. /tmp/data/
   cp .gpu/session.sh /tmp/
-  for end in scale scale-log direct parallel; do # trained, and not measured yet
+  for end in scale scale-log direct parallel single; do # trained, and not measured yet
     cp /tmp/tree/data/in_training/cifar10-$end.* /tmp/tree/data/checkpoints/
   done
   # Processes then share the card at the same time; nothing about the card is changed.
@@ -115,8 +115,8 @@ images() { # DATA SUFFIX PARTS: of which each keeps rows of its own
 
 of_pixels() {
   until [ -f /tmp/data/cifar10/ready ]; do sleep 1; done
-  # As many steps as the parallel network of CIFAR-10 has, which they are compared with.
-  many cifar10-single:4317 cifar10-either:4317 --at-once 2
+  # As many steps as the parallel network of CIFAR-10 has, which it is compared with.
+  many cifar10-either:4317
   pixel cifar10 --only laws --out /tmp/res/none.json
   cp data/statistics/cifar10-scale.starts /tmp/res/
   nice -n 5 bash -c "$(declare -f pixel); pixel cifar10 --only rivals --out /tmp/res/pixel-rivals.json" \

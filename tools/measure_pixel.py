@@ -176,6 +176,10 @@ def measure(
                 for end, who in (("parallel", "network"), ("single", "single")):
                     checkpoints.record(there[end], folder, {"pixel": {"noise_ratio": ratios[who]}})
             table.add({"kind": "noise", "i": i, **about, "errors": found, "ratios": ratios})
+    if not table.has(kind="weights", **about):
+        at = parallel.steps
+        shares = measures.weight_of_scale(measures.calibrate(parallel, known, [at]), at)
+        table.add({"kind": "weights", "i": at, **about, "scale": shares})
     if late and not table.has(kind=LATE, **about):
         found = measures.noise_errors(parallel, networks[LATE], known, unseen[:TRAJECTORIES], parallel.steps)
         ratio = measures.noise_ratio(found, "single")

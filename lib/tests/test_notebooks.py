@@ -111,5 +111,5 @@ def test_a_notebook_that_is_opened_alone_brings_what_it_needs(path):
     """Colab opens one file: its first code cell but the parameters' must fetch the rest, and not in a comment."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     code = "".join("".join(cell["source"]) + "\n" for cell in notebook["cells"] if cell["cell_type"] == "code")
-    assert "    !git clone -q --depth 1" in code and '\n    %pip install -q "./fewsteps[book]"\n' in code
+    assert "    !git clone -q --depth 1" in code and '\n    %pip install -q -e "./fewsteps[book]"\n' in code
     assert notebook["metadata"]["language_info"]["pygments_lexer"] == "ipython3"  # or its magics are no code to Sphinx

@@ -7,7 +7,7 @@ import torch
 
 from fewsteps import samplers
 from fewsteps.errors import ParameterError, ShapeError
-from fewsteps.samplers.parallel import FACTORS, READINGS, amplification, forward_path, reverse_path
+from fewsteps.samplers.parallel import FACTORS, READINGS, amplification, forward_path, noises_of, reverse_path
 from fewsteps.schedules import PixelAware, image_scale
 
 GAMMA, T = 8.0, 40
@@ -135,8 +135,8 @@ class TestFreshNoise:
 
 def test_bad_input_is_one_sentence():
     x0 = image(2, 1, 3, 3)
-    path = forward_path(x0, GAMMA, 3, white(0))
-    scale = image_scale(x0, GAMMA)
+    path = forward_path(x0, 2.0, 3, white(0))
+    scale = image_scale(x0, 2.0)
     with pytest.raises(ShapeError, match=r"noises must have the shape \(T, 2, 1, 3, 3\), not \(3, 1, 3, 3\)"):
         reverse_path(path.states[-1], scale, path.increments[:, 0])
     with pytest.raises(ShapeError, match=r"scale must have all entries in \(0, 1\)"):
@@ -145,8 +145,17 @@ def test_bad_input_is_one_sentence():
         reverse_path(path.states[-1], scale, path.increments, factor="other")
     with pytest.raises(ParameterError, match="reading must be one of increment, marginal, last"):
         path.targets("other")
-    with pytest.raises(ShapeError, match=r"x0 must have all pixels in \(0, 1\]"):
-        forward_path(torch.zeros(1, 1, 2, 2), GAMMA, 3, white(0))
+    for outside in (0.0, -0.1, 1.1, math.nan):
+        wrong = torch.full((1, 1, 2, 2), outside)
+        with pytest.raises(ShapeError, match=r"x0 must have all pixels in \(0, 1\]"):
+            forward_path(wrong, 2.0, 3, white(0))
+        with pytest.raises(ShapeError, match=r"x0 must have all pixels in \(0, 1\]"):
+            noises_of(wrong, wrong, 2.0, 1, 3)
     with pytest.raises(ParameterError, match="steps must be"):
-        forward_path(x0, GAMMA, 0, white(0))
+        forward_path(x0, 2.0, 0, white(0))
+    for gamma in (3.0, 5.0):
+        with pytest.raises(ParameterError, match=r"above 0 and below 3 \(Eq. 7 asks for x0 << gamma < T\), not"):
+            forward_path(x0, gamma, 3, white(0))
+        with pytest.raises(ParameterError, match="gamma must be a number above 0 and below 3"):
+            noises_of(x0, x0, gamma, 1, 3)
     assert set(READINGS) == {"increment", "marginal", "last"}

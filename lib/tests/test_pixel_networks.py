@@ -271,6 +271,15 @@ class TestObjectives:
         dark = noised(torch.zeros(3, 1, 2, 2), GAMMA, T, torch.Generator())
         assert bool((dark.rate < 0).all()) and bool(dark.x.isfinite().all())
 
+    def test_heads_that_do_not_match_the_steps_are_refused(self):
+        """PX-6: twice as many for a grey image would otherwise be taken for two channels, and broadcast."""
+        x0, told = image(3, 1, 2, 2), constant(torch.tensor(0.5))
+        for heads in (2 * T, T + 1):
+            with pytest.raises(ShapeError, match=rf"must say C \* T = 1 \* {T} channels, not {heads}"):
+                ParallelNoise(GAMMA, T, told)(Says(image(3, heads, 2, 2)), x0, None, torch.Generator())
+        with pytest.raises(ShapeError, match="must say 1 channels, an image, not 2: one head"):
+            SingleHead(GAMMA, T, told)(Says(image(3, 2, 2, 2)), x0, None, torch.Generator())
+
     @pytest.mark.parametrize("estimates", ["scale", "log", "image"])
     def test_the_estimator_is_asked_for_its_scale(self, estimates):
         """PX-5; PX-10 for the image: squared error of what is estimated, and the divergence, by hand."""
@@ -585,7 +594,7 @@ class TestWays:
                 )
             )
         with pytest.raises(ParameterError, match="i must be an integer from 1 to 3, not 4"):
-            samplers.noises_of(x, x + 0.5, GAMMA, 4, 3)
+            samplers.noises_of(x, x + 0.5, 2.0, 4, 3)
         with pytest.raises(ShapeError, match=r"x0 must have all pixels in \(0, 1\]"):
             schedules.PixelAware(x, GAMMA)
 
@@ -797,6 +806,14 @@ class TestTogether:
         assert all(-1 <= row["ssim_scale"] <= 1 and row["image_rmse"] > 0 for row in rows)
         of = {(row["who"], row["i"]): row for row in rows}
         for (who, i), row in of.items():
+            by, part = (
+                torch.tensor(row["image_rmse_by"]),
+                (unseen.clamp(PIXEL_MIN, 1) * len(row["image_rmse_by"])).long(),
+            )
+            counts = part.clamp(max=len(by) - 1).flatten().bincount(minlength=len(by))
+            assert float((by.square() * counts).sum() / counts.sum()) ** 0.5 == pytest.approx(
+                row["image_rmse"], rel=1e-5
+            )
             less, half = row["less"]
             assert less == pytest.approx(of["scale", i]["ssim_scale"] - row["ssim_scale"])
             assert half > 0 or who == "scale"
@@ -809,6 +826,23 @@ class TestTogether:
         torch.testing.assert_close(rows["its scale"], (-gamma * rows["image"]).exp())
         back = samplers.scale_image(rows["estimated scale"], gamma)
         torch.testing.assert_close(rows["read back from it"], back)
+
+    def test_alpha_bars_are_powers_of_the_scale(self, shipped):
+        """PX-5, Fig. 5: of one image that a network drew, true ones fall from step to step, the last is the scale."""
+        rows = pixel_measures.alpha_bars("digits", (1, 3, T), folder=shipped)
+        assert all(row.shape == (3, 1, 8, 8) and row.min() >= 0 and row.max() <= 1 for row in rows.values())
+        true = rows["true alpha-bar"]
+        torch.testing.assert_close(true[0] ** T, true[2])
+        image = pixel_measures.estimated("digits", 1, folder=shipped)["its scale"]
+        torch.testing.assert_close(true[2:], image)
+        assert not torch.equal(rows["estimated"], true)
+
+    def test_the_scale_decides_where_it_errs_least(self, shipped):
+        """PX-8: the scale's share of the combined image is that of its precision, the noises counting as one."""
+        reverse = pixel_aware.load("digits-parallel", shipped)
+        table = torch.tensor([[1.0, 4.0], [1.0, 1.0], [1.0, 3.0]])  # variances of the scale and of two noises
+        found = pixel_measures.weight_of_scale(replace(reverse, variances={T: table}), T)
+        assert found == pytest.approx([1 / 2, (1 / 4) / (1 / 4 + 1)])
 
     def test_one_noise_for_all_steps_is_the_last_one(self, shipped):
         """PX-8: with DDIM's factor the path goes straight to the image that the last noise says by Eq. 9."""
@@ -884,6 +918,11 @@ class TestTogether:
             parallel.check(GAMMA, 50)
         with pytest.raises(ParameterError, match="gamma must be 4, for which digits-parallel was trained, not 5"):
             parallel.check(5.0, T)
+        with pytest.raises(ParameterError, match="T must be 6, for which digits-parallel was trained, not 50"):
+            pixel_aware.load("digits-parallel", shipped, steps=50)
+        with pytest.raises(ParameterError, match="gamma must be 4, for which digits-parallel was trained, not 5"):
+            pixel_aware.load("digits-parallel", shipped, gamma=5.0)
+        assert pixel_aware.load("digits-parallel", shipped, gamma=GAMMA, steps=T).steps == T
         with pytest.raises(ParameterError, match="i must be an integer from 1 to 6, not 7"):
             parallel.noises(x, 7)
         for common in (None, torch.full((1, 1, 1, 1), 0.5)):
@@ -950,6 +989,20 @@ def test_who_was_trained_on_mirror_images_may_copy_those():
     for images, nearer in ((both, lambda share: share == 1.0), (plain, lambda share: share < 0.5)):
         test = pixel_measures.nearness_of_test(unseen, images, len(mirrored))
         assert nearer(pixel_measures.copies(mirrored, images, test)["nearer"])
+
+
+def test_ddpm_goes_there_and_comes_back():
+    """PX-10, Fig. 8: every state has DDPM's own law, and the noises of the steps undo them."""
+    x0, steps = image(1, 1, 40, 40), 50
+    there, back = pixel_measures.ddpm_walk(x0, steps, samplers.white_noise(0, dtype=torch.float64))
+    assert there.shape == (steps + 1, 1, 1, 40, 40)
+    torch.testing.assert_close(back, there, rtol=1e-9, atol=1e-9)
+    schedule = schedules.VPLinear()
+    for j in (10, 25, steps):
+        off = there[j] - schedule.alpha(torch.tensor(j / steps, dtype=torch.float64)) * x0
+        assert float(off.std()) == pytest.approx(
+            float(schedule.sigma(torch.tensor(j / steps, dtype=torch.float64))), rel=0.06
+        )
 
 
 def test_power_of_real_images_is_that_of_real_images():

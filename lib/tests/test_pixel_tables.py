@@ -84,6 +84,7 @@ def rival_rows(ddim=1.0):
             "count": 1000,
             "seed": 0,
             "parameters": 1_400_000,
+            "sampler": "ddim",
         }
         | near(value)
         for label, (nfe, value, taken) in found.items()
@@ -242,8 +243,14 @@ def test_one_pass_beside_the_samplers_of_tables_1_and_2():
     assert best[0].startswith("one head that says the image, from law of") and best[1] == "1.6 M"
     assert best[-1] == "2"
     assert len(lines) == len(tables.ONE_PASS) + 3
-    assert {line[2] for line in lines[: len(tables.ONE_PASS)]} == {"1", "2"}
-    assert lines[-1] == ["DDPM, 1000", "1.4 M", "1000", "1000 × 1", "0.5 ± 0.1", "0.05", "2,000"]
+    by = {line[0].split(", from law")[0]: line for line in lines}
+    # Algorithm 1 walks T steps after one pass, the scale alone none; VE-PC has two calls a step.
+    assert by["Algorithm 1 as printed"][2:4] == ["50", "2"] and by["the scale alone, decoded"][2:4] == ["0", "1"]
+    assert by["one head that says the image"][2:4] == ["1", "2"]
+    assert lines[-1] == ["DDPM, 1000", "1.4 M", "1000", "1000", "1000 × 1", "0.5 ± 0.1", "0.05", "2,000"]
+    pc = [rival_rows()[0] | {"label": "VE-PC, 1000 steps", "sampler": "pc", "nfe": 2000}]
+    last = tables.quality(measured(network_rows(), image_rows(), time_rows(), pc))[1][-1]
+    assert last[:4] == ["VE-PC, 1000 steps", "1.4 M", "1000", "2000"]
     assert not any("predictions" in line[0] for line in lines)
 
 
@@ -259,6 +266,37 @@ def test_times_of_rivals_are_of_the_run_that_timed_the_forms_where_it_timed_them
     assert [line[-1] for line in lines[-3:]] == ["300", "8", "4,000"]
     lines = tables.quality(measured(network_rows(), image_rows(), timed, rows))[1]
     assert [line[-1] for line in lines[-3:]] == ["300", "8", "–"]
+
+
+def test_errors_by_brightness_are_of_the_last_step():
+    """PX-5: a column for each part of the brightness, nothing where it was not measured."""
+    rows = [row | {"T": STEPS, "image_rmse_by": [0.1, row["i"] / 10]} for row in scale_rows()]
+    columns, lines = tables.brightness(measured(rows))
+    assert columns == ["estimates", "0 to 0.5", "0.5 to 1"]
+    assert [line[0] for line in lines] == list(tables.ESTIMATES.values())
+    assert all(line[1:] == ["0.100", "0.400"] for line in lines)
+    assert tables.brightness(measured(scale_rows()))[1] == []
+
+
+def test_errors_of_known_size_grow_along_the_path():
+    """PX-8: four pairs of a noise and a factor, without fresh noise; a rounding error is none."""
+    rows = [
+        {"kind": "algorithm", "reading": reading, "factor": factor, "fresh": fresh, "size": size}
+        | {"rmse": 1e-9 + size * grown + 7 * fresh}
+        for (reading, factor), grown in zip(tables.PAIRS, (12.0, 3.0, 4.0, 5.0), strict=True)
+        for fresh in (False, True)
+        for size in (0.1, 0.0)
+    ]
+    columns, lines = tables.algorithm(measured(rows))
+    assert columns[2:] == ["wrong by 0", "wrong by 0.1"]
+    assert [line[2:] for line in lines] == [["0 (exact)", said] for said in ("1.2", "0.3", "0.4", "0.5")]
+    assert tables.algorithm(measured())[1] == []
+
+
+def test_weights_are_by_the_middle_of_every_part():
+    columns, lines = tables.weights(measured([{"kind": "weights", "scale": [0.25, 0.75]}]))
+    assert columns == ["brightness", "0.25", "0.75"] and lines == [["weight of the scale", "0.25", "0.75"]]
+    assert tables.weights(measured())[1] == []
 
 
 def test_neighbours_and_memory_are_one_line_each(monkeypatch):

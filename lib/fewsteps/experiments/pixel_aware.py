@@ -253,16 +253,35 @@ def binned(brightness: Tensor, table: Tensor) -> Tensor:
     return table.to(brightness)[:, place]
 
 
-def load(name: str, folder: Path = checkpoints.FOLDER, device: torch.device | str = "cpu") -> Reverse:
+def load(
+    name: str,
+    folder: Path = checkpoints.FOLDER,
+    device: torch.device | str = "cpu",
+    *,
+    gamma: float | None = None,
+    steps: int | None = None,
+) -> Reverse:
     """A parallel network, or a single head, with its scale estimator, both on a device; all else is on the CPU.
+
+    Parameters
+    ----------
+    name : str
+    folder : Path
+    device : optional
+    gamma, steps : float, int, optional
+        Of the process that it is wanted for; not asked for, those that it was trained for.
 
     Raises
     ------
     CheckpointError
         If it is none, or the estimator beside it is another than the one it was trained with.
+    ParameterError
+        If it was trained for another gamma or T than those that are asked for.
     """
     model = trained.load(name, folder, device)
-    return Reverse(model, Estimator(trained.estimator_of(model.card, folder, device)))
+    reverse = Reverse(model, Estimator(trained.estimator_of(model.card, folder, device)))
+    reverse.check(reverse.gamma if gamma is None else gamma, reverse.steps if steps is None else steps)
+    return reverse
 
 
 def grid(n: int, steps: int) -> Tensor:

@@ -17,9 +17,10 @@ from fewsteps.experiments import gates, pixel_aware, pixels, references, starts
 from fewsteps.experiments.pixel_aware import BATCH, BINS, Estimator, Reverse
 from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.experiments.starts import Law
-from fewsteps.schedules import PIXEL_MIN, PixelAware, brightness, diffuse, image_scale, noise_share
+from fewsteps.schedules import PIXEL_MIN, PixelAware, VPLinear, brightness, diffuse, image_scale, noise_share
 
 CALIBRATION = 512  # training images by which errors are known
+PARTS = 5  # of brightness, in which the error of an image is told
 CALIBRATION_SEED = 2**40 - 2
 
 
@@ -71,7 +72,8 @@ def scale_scores(
     -------
     list of dict
         ``who``, ``i``, ``ssim_scale``, ``ssim_alpha_bar``, ``scale_rmse``, and ``ssim_image`` and ``image_rmse`` of
-        the image that is read back, -log(x_delta) / gamma. And ``less``, by how much the scale's SSIM is below the
+        the image that is read back, -log(x_delta) / gamma, in all and by `PARTS` of the true brightness, the darkest
+        first, ``image_rmse_by``. And ``less``, by how much the scale's SSIM is below the
         first estimator's, image by image, with half of its 95 % interval over the images.
 
     Notes
@@ -83,6 +85,7 @@ def scale_scores(
     x0 = unseen.clamp(PIXEL_MIN, 1)
     truth = image_scale(x0, gamma)
     middle = image_scale(known.clamp(PIXEL_MIN, 1).mean(0, keepdim=True), gamma).expand_as(x0)
+    part = (x0 * PARTS).long().clamp(0, PARTS - 1)
     rows = []
     for i in at:
         x = states(unseen, gamma, i / steps)
@@ -101,6 +104,7 @@ def scale_scores(
                     "ssim_image": float(similarities(back, x0).mean()),
                     "scale_rmse": _rms(scale - truth),
                     "image_rmse": _rms(back - x0),
+                    "image_rmse_by": [_rms((back - x0)[part == k]) for k in range(PARTS)],
                 }
             )
     return rows
@@ -146,6 +150,96 @@ def estimated(data: str, count: int = 8, seed: int = 0, folder: Path = checkpoin
         "read back from it": samplers.scale_image(known, scale.gamma),
         "image estimated": samplers.scale_image(own, direct.gamma),
     }
+
+
+def alpha_bars(data: str, at: Sequence[int], seed: int = 0, folder: Path = checkpoints.FOLDER) -> dict[str, Tensor]:
+    """The true alpha-bar of one image that the data set's own network draws, and its estimate, step by step.
+
+    Parameters
+    ----------
+    data : str
+        Name of that network; the estimator's name begins with it.
+    at : sequence of int
+        Steps i.
+    seed : int
+    folder : Path
+        Of the estimator.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (len(at), C, H, W)
+        States, true and estimated alpha-bar.
+
+    Raises
+    ------
+    CheckpointError
+        If a network is not there.
+
+    Notes
+    -----
+    Source: PX-5, Fig. 5 and Appendix E.
+    """
+    scale = Estimator(trained.load(pixel_aware.names(data)["scale"], folder))
+    labels = gates.usual_labels(checkpoints.card(data))
+    x0 = sample(Plan(data, "dpmpp_2m", 20, labels=labels, count=1, seed=seed)).images.clamp(PIXEL_MIN, 1)
+    rows: dict[str, list[Tensor]] = {"state": [], "true alpha-bar": [], "estimated": []}
+    for i in at:
+        share = i / scale.steps
+        x = states(x0, scale.gamma, share, seed + 1)
+        with torch.no_grad():
+            found = scale.scale(x, i) ** share
+        shown = ((x - 0.5) / (1 + 2 * share) + 0.5).clamp(0, 1)  # a grey scale that widens with the noise
+        for row, image in zip(rows.values(), (shown, image_scale(x0, scale.gamma) ** share, found), strict=True):
+            row.append(image)
+    return {name: torch.cat(images) for name, images in rows.items()}
+
+
+def ddpm_walk(x0: Tensor, steps: int, noise: starts.Noise) -> tuple[Tensor, Tensor]:
+    """There and back under DDPM in that many steps, with the noise of every step given: x_0 ... x_T, twice.
+
+    Parameters
+    ----------
+    x0 : Tensor
+    steps : int
+        T.
+    noise : callable
+        From a shape to white noise.
+
+    Returns
+    -------
+    (Tensor, Tensor), each of shape (T + 1, ...)
+
+    Notes
+    -----
+    Source: PX-2; PX-10, Fig. 8 to 10.
+    """
+    bars = VPLinear().alpha(torch.arange(steps + 1, dtype=torch.float64) / steps).square()
+    there, drawn = [x0], []
+    for alpha in bars[1:] / bars[:-1]:
+        drawn.append(noise(tuple(x0.shape)).to(x0))
+        there.append(alpha.sqrt() * there[-1] + (1 - alpha).sqrt() * drawn[-1])
+    back = [there[-1]]
+    for alpha, z in zip((bars[1:] / bars[:-1]).flip(0), drawn[::-1], strict=True):
+        back.append((back[-1] - (1 - alpha).sqrt() * z) / alpha.sqrt())
+    return torch.stack(there), torch.stack(back[::-1])
+
+
+def weight_of_scale(reverse: Reverse, i: int) -> list[float]:
+    """The share that the scale has in the combined image, by `BINS` of brightness, the darkest first.
+
+    Parameters
+    ----------
+    reverse : Reverse
+        A parallel network whose errors are known (:func:`calibrate`).
+    i : int
+        The step of the state.
+
+    Notes
+    -----
+    Source: PX-8 (all estimates, weighted).
+    """
+    precision = 1 / pixel_aware.shared(reverse.variances[i])
+    return (precision[0] / precision.sum(0)).tolist()
 
 
 def regression(known: Tensor, gamma: float, steps: int, i: int, reading: str = "marginal") -> tuple[Tensor, Tensor]:

@@ -30,6 +30,13 @@ WHO = {
 OTHERS = ("last", "single")
 STARTS = {"normal": "law N(0, I)", "pixels": "law of pixels", "latent": "law of vectors"}
 """Of :data:`fewsteps.experiments.starts.STARTS`, what a table calls them."""
+PAIRS = {
+    ("increment", "printed"): ("of each step, Eq. 2", "as printed"),
+    ("mean", "printed"): ("its mean, given x_T and the image", "as printed"),
+    ("mean", "posterior"): ("its mean, given x_T and the image", "Eq. 4's"),
+    ("last", "ddim"): ("of x_T, for all steps", "DDIM's"),
+}
+"""Of the path with true noises: what Z is and the factor before it, and what a table calls them."""
 PRINTED = ("printed", "printed, no noise", "posterior", "posterior, no noise")
 """The forms that are Algorithm 1: as printed, and with the factor of Eq. 4."""
 ONE_PASS = tuple(name for name, form in FORMS.items() if form.predictions <= 1)
@@ -124,6 +131,25 @@ def scales(found: Measured) -> tuple[list[str], list[list[str]]]:
         if row["who"] == who
     ]
     return columns, lines
+
+
+def brightness(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Error of the image that every estimator gives back, seen from the last step, by its true brightness.
+
+    Returns
+    -------
+    columns : list of str
+    lines : list of list of str
+
+    Notes
+    -----
+    Source: PX-5, section 3.2.3; PX-10, Appendix F.
+    """
+    rows = [row for row in found.of("scale") if "image_rmse_by" in row and row["i"] == row["T"]]
+    parts = len(rows[0]["image_rmse_by"]) if rows else 1
+    columns = ["estimates", *(f"{k / parts:.1g} to {(k + 1) / parts:.1g}" for k in range(parts))]
+    by = {row["who"]: row["image_rmse_by"] for row in rows}
+    return columns, [[ESTIMATES[who], *(f"{error:.3f}" for error in by[who])] for who in ESTIMATES if who in by]
 
 
 def verdict_scale(found: Measured) -> str:
@@ -252,6 +278,42 @@ def forms(found: Measured) -> tuple[list[str], list[list[str]]]:
     return columns, lines
 
 
+def algorithm(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Error of Algorithm 1's image with the true scale and noises that are wrong by so much, at this gamma and T.
+
+    Returns
+    -------
+    columns : list of str
+    lines : list of list of str
+        Pairs of a noise and a factor that arrive where nothing is wrong, and the pair that is printed.
+
+    Notes
+    -----
+    Source: PX-8, Algorithm 1; PX-10, Appendix B.
+    """
+    rows = found.of("algorithm", fresh=False)
+    sizes = sorted({row["size"] for row in rows})
+    columns = ["Z is the noise", "factor before it", *(f"wrong by {size:g}" for size in sizes)]
+    lines = []
+    for (reading, factor), (noise, before) in PAIRS.items():
+        by = {row["size"]: row["rmse"] for row in rows if (row["reading"], row["factor"]) == (reading, factor)}
+        if by:
+            lines.append([noise, before, *("0 (exact)" if by[s] < 1e-6 else f"{by[s]:.2g}" for s in sizes)])
+    return columns, lines
+
+
+def weights(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """The share that the scale has in the combined image, by its brightness; the noises together have the rest.
+
+    Notes
+    -----
+    Source: PX-8 (all estimates, weighted).
+    """
+    shares = next((row["scale"] for row in found.of("weights")), [])
+    columns = ["brightness", *(f"{(2 * k + 1) / (2 * len(shares)):.2f}" for k in range(len(shares)))]
+    return columns, [["weight of the scale", *(f"{share:.2f}" for share in shares)]] if shares else []
+
+
 def verdict_algorithm(found: Measured) -> str:
     """Whether Algorithm 1 makes images that the scale alone does not better, and what does.
 
@@ -321,8 +383,9 @@ def rivals(found: Measured) -> list[boards.Entry]:
 
 
 def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Parameters, calls, distance and time of one pass, every form from its best start, beside Tables 1 and 2.
+    """Parameters, steps, calls, distance and time of one pass, every form from its best start, beside Tables 1 and 2.
 
+    Steps are those of the reverse path; without a path, how often the networks were asked for an image.
     Times are of the law of vectors, in turn in one process; of rivals that are not among those, of the images that are
     counted, and none where these were made on a GPU.
 
@@ -330,7 +393,7 @@ def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
     -----
     Source: PX-9, Tables 1 and 2.
     """
-    columns = ["method", "parameters", "calls", "images", "FD", "floor", "ms per image"]
+    columns = ["method", "parameters", "steps", "calls", "images", "FD", "floor", "ms per image"]
     size = {row["checkpoint"].split("-")[1]: row["parameters"] for row in found.of("network")}
     lines = []
     seconds = next((row["seconds"] for row in found.of("time")), {})
@@ -341,19 +404,22 @@ def quality(found: Measured) -> tuple[list[str], list[list[str]]]:
         shown.add(form)
         told = size["scale"] + (0 if form == "scale" else size[FORMS[form].network])
         taken = seconds.get(form, math.nan)
-        lines.append([f"{entry.method}, from {STARTS[start]}", *_line(entry, told, taken)])
+        path = next(row["T"] for row in found.of("images")) if FORMS[form].factor else FORMS[form].predictions
+        lines.append([f"{entry.method}, from {STARTS[start]}", *_line(entry, told, path, taken)])
     for entry in rivals(found) if lines else ():
         rows = found.of("rival", label=entry.method)
         counted = min((row["seconds"] for row in rows if "seconds" in row), default=math.nan)
         taken = seconds.get(entry.method, counted)
-        lines.append([entry.method, *_line(entry, rows[0]["parameters"], taken)])
+        steps = math.ceil(entry.calls) // (2 if rows[0]["sampler"] == "pc" else 1)
+        lines.append([entry.method, *_line(entry, rows[0]["parameters"], steps, taken)])
     return columns, lines
 
 
-def _line(entry: boards.Entry, parameters: int, taken: float) -> list[str]:
+def _line(entry: boards.Entry, parameters: int, steps: int, taken: float) -> list[str]:
     count = f"{entry.count} × {entry.seeds}"
     return [
         f"{parameters / 1e6:.1f} M",
+        str(steps),
         f"{entry.calls:g}",
         count,
         span(entry),

@@ -9,27 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewsteps.errors import ParameterError
+from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer, number
-from fewsteps.schedules.pixel import ESTIMATES, PIXEL_MIN, READINGS, brightness, noise_share
+from fewsteps.schedules.pixel import ESTIMATES, PIXEL_MIN, READINGS, brightness, check_rate, noise_share
 
 Estimator = Callable[[Tensor, Tensor], Tensor]
-
-
-def check_rate(gamma: float, steps: int) -> None:
-    """The ranges of gamma and T.
-
-    Raises
-    ------
-    ParameterError
-        If T is no positive integer, or gamma not between 0 and T.
-
-    Notes
-    -----
-    Source: PX-1, section 3.2.1: x0 << gamma < T.
-    """
-    integer("steps", steps, least=1)
-    number("gamma", gamma, above=0, below=steps, why="Eq. 7 asks for x0 << gamma < T")
 
 
 @dataclass(frozen=True)
@@ -222,7 +206,19 @@ class ParallelNoise:
         return own + noise_share(rate, i, torch.minimum(i, j), self.reading) * (noise - end)
 
     def loss(self, said: Tensor, targets: Tensor, steps: Tensor, chosen: Tensor) -> Tensor:
-        """Losses, (B,), of maps (B, n C, H, W): Eq. 15 averaged over the chosen steps."""
+        """Losses, (B,), of maps (B, n C, H, W): Eq. 15 averaged over the chosen steps.
+
+        Raises
+        ------
+        ShapeError
+            If the network has other heads than the objective steps: maps of other channels than C for each.
+        """
+        wanted = len(chosen) * targets.shape[2]
+        if said.shape[1] != wanted:
+            raise ShapeError(
+                f"the network must say C * T = {targets.shape[2]} * {len(chosen)} channels, not {said.shape[1]}: "
+                "as many heads as the objective has steps."
+            )
         error = (said.float().unflatten(1, (len(chosen), -1)) - targets).square().flatten(2).mean(2)
         return (error * (chosen + 1 <= steps[:, None])).mean(1)
 
@@ -267,9 +263,17 @@ class SingleHead:
     def __call__(
         self, network: Callable[..., Any], x0: Tensor, cond: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        """Mean squared error of the image, (B,)."""
+        """Mean squared error of the image, (B,).
+
+        Raises
+        ------
+        ShapeError
+            If the network has more heads than one.
+        """
         posed = noised(x0, self.gamma, self.steps, generator, self.common)
         said = network(posed.x, posed.times, self.estimator(posed.x, posed.times))
+        if said.shape != x0.shape:
+            raise ShapeError(f"the network must say {x0.shape[1]} channels, an image, not {said.shape[1]}: one head.")
         return (said.float() - x0.clamp(PIXEL_MIN, 1)).square().flatten(1).mean(1)
 
 

@@ -32,7 +32,7 @@ from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.parameters import integer, number
 from fewsteps.samplers.walk import Step
 from fewsteps.schedules import PixelAware, brightness, image_scale, noise_share
-from fewsteps.schedules.pixel import PIXEL_MIN, READINGS
+from fewsteps.schedules.pixel import PIXEL_MIN, READINGS, check_rate
 
 FACTORS = ("printed", "posterior", "ddim")
 
@@ -82,7 +82,7 @@ def forward_path(x0: Tensor, gamma: float, steps: int, noise: Callable[[tuple[in
     x0 : Tensor
         Pixels in (0, 1].
     gamma : float
-        Positive.
+        Between 0 and T.
     steps : int
         T.
     noise : callable
@@ -91,7 +91,7 @@ def forward_path(x0: Tensor, gamma: float, steps: int, noise: Callable[[tuple[in
     Raises
     ------
     ParameterError
-        If `gamma` or `steps` is not positive.
+        If T is no positive integer, or `gamma` not between 0 and T.
     ShapeError
         If a pixel is outside (0, 1]: a black one keeps its rate of zero for ever.
 
@@ -99,9 +99,8 @@ def forward_path(x0: Tensor, gamma: float, steps: int, noise: Callable[[tuple[in
     -----
     Source: PX-1, Eq. 2, 3, 8 and 9; PX-7; PX-10, Appendix B.
     """
-    integer("steps", steps, least=1)
-    if not bool(((x0 > 0) & (x0 <= 1)).all()):
-        raise ShapeError(f"x0 must have all pixels in (0, 1]: use x0.clamp({PIXEL_MIN}, 1).")
+    check_rate(gamma, steps)
+    _check_pixels(x0)
     rate = image_scale(x0, gamma).log() / steps  # log alpha_j
     states, increments, marginals = [x0], [], []
     for j in range(1, steps + 1):
@@ -274,7 +273,7 @@ def noises_of(x: Tensor, x0: Tensor, gamma: float, i: int, steps: int, reading: 
     x0 : Tensor
         The image, or its estimate, pixels in (0, 1].
     gamma : float
-        Positive.
+        Between 0 and T.
     i, steps : int
         1 <= i <= T.
     reading : {"increment", "marginal", "last"}
@@ -287,12 +286,16 @@ def noises_of(x: Tensor, x0: Tensor, gamma: float, i: int, steps: int, reading: 
     ------
     ParameterError
         If a number is out of range, or the reading is unknown.
+    ShapeError
+        If a pixel is outside (0, 1].
 
     Notes
     -----
     Source: PX-6, Eq. 9 (the single head of its claim); PX-7.
     """
-    integer("i", i, least=1, most=integer("steps", steps, least=1))
+    check_rate(gamma, steps)
+    integer("i", i, least=1, most=steps)
+    _check_pixels(x0)
     rate = image_scale(x0, gamma).log() / steps
     last = (x - (i * rate / 2).exp() * x0) / (-torch.expm1(i * rate)).sqrt()
     return torch.stack([noise_share(rate, i, j, reading) * last for j in range(1, i + 1)])
@@ -467,6 +470,11 @@ def renoised(
 def _check_noises(noises: Tensor, x: Tensor) -> None:
     if noises.shape[1:] != x.shape or not len(noises):
         raise ShapeError(f"noises must have the shape (T, {', '.join(map(str, x.shape))}), not {tuple(noises.shape)}.")
+
+
+def _check_pixels(x0: Tensor) -> None:
+    if not bool(((x0 > 0) & (x0 <= 1)).all()):
+        raise ShapeError(f"x0 must have all pixels in (0, 1]: use x0.clamp({PIXEL_MIN}, 1).")
 
 
 def _check_scale(scale: Tensor) -> None:

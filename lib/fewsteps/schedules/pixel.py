@@ -35,6 +35,22 @@ READINGS = ("increment", "marginal", "last")
 state at once (Eq. 3), or that of its last state for every step."""
 
 
+def check_rate(gamma: float, steps: int) -> None:
+    """The ranges of gamma and T.
+
+    Raises
+    ------
+    ParameterError
+        If T is no positive integer, or gamma not between 0 and T.
+
+    Notes
+    -----
+    Source: PX-1, section 3.2.1: x0 << gamma < T.
+    """
+    integer("steps", steps, least=1)
+    number("gamma", gamma, above=0, below=steps, why="Eq. 7 asks for x0 << gamma < T")
+
+
 def image_scale(x0: Tensor, gamma: float) -> Tensor:
     """The image scale x_delta = exp(-gamma x0), in (0, 1): dark where the image is bright.
 
