@@ -7,10 +7,10 @@ between 100 pairs of test images where there is an encoder; how much of the vari
 input explains, with three seeds; how well a linear classifier finds every class among the semantic vectors, and what
 moving along its direction does; the Fréchet distance with the prior and with Gaussian vectors, its interval from three
 seeds, inception score, precision and recall, and how many images lie nearer to a training image than test images do;
-and seconds per 100 images, of generator and prior apart. Beside them pixels that are blended, the x_T of a 50-step
-DDIM, and the seconds of one call of a denoiser. What was measured of the same weights is kept, but the seconds, and so
-is every other row: a run that was stopped goes on. The result holds no image, but the semantic vectors of a few test
-images.
+and seconds per 100 images, of generator and prior apart. Beside them, and without any such checkpoint alone, pixels
+that are blended, the x_T of a 50-step DDIM, and the seconds of one call of a denoiser. What was measured of the same
+weights is kept, but the seconds, and so is every other row: a run that was stopped goes on. The result holds no image,
+but the semantic vectors of a few test images.
 """
 
 from __future__ import annotations
@@ -148,11 +148,9 @@ def of_network(
     model: Trained, source: dict[str, Any], test: data.Images, classifier: Classifier, folder: Path
 ) -> dict[str, Any]:
     """All but the seconds."""
-    labels = test.labels
+    images, labels = semantics.in_order_of_judges(test)
     if labels is None:
         raise DataError(f"{source['name']} has no classes: semantics are measured on sets that have.")
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
-    images, labels = test.images[order], labels[order]
     noise = samplers.white_noise(0)
     semantic = model.generator.encoder is not None
     said: dict[str, Any] = {
@@ -227,19 +225,18 @@ def main() -> int:
     torch.set_grad_enabled(False)
     cards = [checkpoints.card(name, chosen.folder) for name in checkpoints.names(chosen.folder)]
     cards = [card for card in cards if card["predicts"]["kind"] == "ddgan" and card["data"]["name"] == chosen.data]
-    if not cards:
+    if not cards and denoiser_of(chosen.data) is None:
         print(f"no denoising diffusion GAN of {chosen.data} is there; fewsteps train makes one.", file=sys.stderr)
         return 2
-    source = cards[0]["data"]
+    source = cards[0]["data"] if cards else checkpoints.card(DENOISERS[chosen.data])["data"]
     test = data.load(source["name"], "test", source["size"])
     classifier = trained.load(f"{DENOISERS[source['name']]}-classifier").network
     assert isinstance(classifier, Classifier)
     before = read_json(chosen.out)
     measured, rows = apart(before, "rows", source["name"])
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
     own, beside = apart(before, "baselines", source["name"])
     if not own or own[0]["denoiser"] != denoiser_of(source["name"]):
-        own = baselines(source["name"], test.images[order[: 2 * PAIRS]], classifier)
+        own = baselines(source["name"], semantics.in_order_of_judges(test)[0][: 2 * PAIRS], classifier)
     beside += own
     calls = apart(before, "calls", source["name"])[1]
     models = {card["name"]: trained.load(card["name"], chosen.folder) for card in cards}
@@ -253,7 +250,8 @@ def main() -> int:
 
     def keep() -> None:
         every = [*rows, *known.values()]
-        commands = "; ".join(f"python tools/measure_semantics.py {each}" for each in sorted({r["data"] for r in every}))
+        about = sorted({entry["data"] for entry in (*every, *beside)})
+        commands = "; ".join(f"python tools/measure_semantics.py {each}" for each in about)
         results.write(chosen.out, commands, every, pairs=PAIRS, baselines=beside, calls=calls)
 
     for name, model in models.items():

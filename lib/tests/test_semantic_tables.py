@@ -80,7 +80,7 @@ def test_rows_come_in_the_order_of_table_1_and_of_one_data_set(tmp_path):
     assert list(found.rows) == list(DISTANCES) and set(found.baselines) == {"pixels", "DDIM, 50 steps"}
     columns, lines = tables.table_1(found)
     assert len(lines) == 2 + 2 * 4 and all(len(line) == len(columns) for line in lines)
-    assert lines[0] == ["Baseline", "noise", "8 ± 0.1", "1.90 (1.80 to 2.00)", "320,000"]
+    assert lines[0] == ["Baseline", "noise", "8 ± 0.1", "8", "0.7", "0.5", "1.90 (1.80 to 2.00)", "320,000"]
     assert lines[-1][:3] == ["+ Progressive training pipeline (ours)", "prior", "5 ± 0.1"]
 
 
@@ -183,7 +183,9 @@ def test_what_explains_most(tmp_path):
     less = shares({"z_T": 0.3, "z": 0.29, "x_T": 0.1, "posterior": 0.2})  # not with every seed
     assert "**does not hold**" in tables.verdict_explained(table(tmp_path, explained=less))
     columns, lines = tables.explained(table(tmp_path))
-    assert lines[0] == ["Baseline", "–", "10% (8% to 12%)", "5% (3% to 7%)", "20% (18% to 22%)"] and len(columns) == 5
+    assert lines[0] == ["Baseline", "–", "10% (8% to 12%)", "5% (3% to 7%)", "20% (18% to 22%)", "–"]
+    lines = tables.explained(table(tmp_path, **{"seen again": 0.1234}))[1]
+    assert len(columns) == 6 and lines[-1][-1] == "0.123"
 
 
 def test_whether_the_prior_may_be_left_out(tmp_path):

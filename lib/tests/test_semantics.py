@@ -113,6 +113,10 @@ class TestWays:
             torch.testing.assert_close(images[0], begin, rtol=1e-4, atol=1e-5)
             assert float((images[0] - images[-1]).abs().max()) > 1e-3
         assert list(semantics.pictures(model("never"), 3, steps=2)) == every[1:]
+        # The one way that stands for a row of Table 1: in z_T where there is one, else in z.
+        torch.testing.assert_close(semantics.way_of_latent(made, 3, 4), ways["z_T"], rtol=1e-4, atol=1e-5)
+        plain = semantics.way_of_latent(model("never"), 3, 4)
+        torch.testing.assert_close(plain, semantics.pictures(model("never"), 3, 4)["z"], rtol=1e-4, atol=1e-5)
         found = semantics.decided(made, 3)
         assert found["x_T"][0] == (2, 1, 8, 8) and list(found) == every
         assert all(largest > 1e-3 for _, largest in found.values())
@@ -275,6 +279,17 @@ class TestDirections:
         with pytest.raises(ShapeError, match=r"vector must have the width of the latent space, \(16,\), not \(8,\)"):
             semantics.edited(made, z, w[:8])
 
+    def test_edits_go_from_less_to_more_of_a_class(self):
+        """PD-7: the middle is the image as it is, the ends are those of vectors moved by the reach."""
+        made, move = model(), drawn(16, dtype=torch.float32)
+        found = semantics.edits(made, {"3": move, "5": -move}, 2, reach=0.5, steps=5)
+        one = adversarial.drawn(made, 1, samplers.white_noise(2))
+        torch.testing.assert_close(found["3"][2:3], adversarial.generate(made, one), rtol=1e-4, atol=1e-5)
+        more = adversarial.generate(made, one.given("z_T", one.z_T + 0.5 * move))
+        torch.testing.assert_close(found["3"][4:], more, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found["3"].flip(0), found["5"], rtol=1e-4, atol=1e-5)
+        assert float((found["3"][0] - found["3"][4]).abs().max()) > 1e-3
+
     def test_bad_input_is_one_sentence(self):
         with pytest.raises(ParameterError, match="with the attribute and without, in either half"):
             semantics.direction(drawn(10, 3), torch.ones(10, dtype=torch.bool))
@@ -372,6 +387,13 @@ def test_measuring_a_data_set_keeps_what_is_known_of_others(tmp_path, monkeypatc
     sha = checkpoints.card("digits")["weights"]["sha256"]
     assert [(b["data"], b["denoiser"]) for b in first["baselines"][1:]] == [("digits", sha)] * 2
     assert measured(first) == first and asked == []
+    # Without a single GAN there are the baselines alone.
+    (tmp_path / "none").mkdir()
+    monkeypatch.setattr("sys.argv", ["tool", "digits", "--folder", str(tmp_path / "none"), "--out", str(out)])
+    alone = measured({"rows": [other], "baselines": [], "calls": []})
+    assert alone["rows"] == [other] and {b["called"] for b in alone["baselines"]} == {"pixels", "DDIM, 50 steps"}
+    assert alone["calls"] == [own]
+    monkeypatch.setattr("sys.argv", ["tool", "digits", "--folder", str(tmp_path), "--out", str(out)])
     first["baselines"][1]["denoiser"] = "of other weights"
     again = measured(first)
     assert asked == ["baseline", "baseline"] and len(again["baselines"]) == 3 and len(again["rows"]) == 2

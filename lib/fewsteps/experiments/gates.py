@@ -116,7 +116,7 @@ GATES: dict[str, Gate] = {
         for end in (*TABLE_1, "ddgan4")
     },
     **{f"digits-{end}": Gate(floors=40, classes=(0.02, 0.3), precision=0.3, recall=0.1) for end in GANS},
-    **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3), precision=0.3, recall=0.1) for end in GANS},
+    **{f"cifar10-{end}": Gate(floors=60, classes=(0.02, 0.3), precision=0.3, recall=0.1) for end in (*GANS, "ddgan4")},
 }
 
 

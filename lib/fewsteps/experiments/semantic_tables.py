@@ -128,7 +128,7 @@ def quality(row: Mapping[str, Any]) -> boards.Entry:
 
 
 def table_1(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Table 1's rows as measured here: distance with interval, and how rough the latent space is.
+    """Table 1's rows as measured here: distance with interval, scores, and how rough the latent space is.
 
     Returns
     -------
@@ -139,16 +139,17 @@ def table_1(found: Measured) -> tuple[list[str], list[list[str]]]:
     -----
     Source: PD-8, Table 1.
     """
-    columns = ["method", "vectors from", "FD", "roughness of the latent space", "images seen"]
+    columns = ["method", "vectors from", "FD", *SCORES, "roughness of the latent space", "images seen"]
     lines = []
     for end, row in found.rows.items():
         if end.endswith(LONG):
             continue
         way = row["ways"].get("z_T") or row["ways"]["z"]
         for kind, distance in row["distance"].items():
-            lines.append(
-                [found.title(end), kind, _interval(_entry(distance)), _rough(way), f"{row['trained_images']:,}"]
-            )
+            scores = [_number(distance["scores"][called]) for called in SCORES]
+            lines.append([
+                found.title(end), kind, _interval(_entry(distance)), *scores, _rough(way), f"{row['trained_images']:,}",
+            ])  # fmt: skip
     return columns, lines
 
 
@@ -284,15 +285,20 @@ def verdict_ways(found: Measured) -> str:
 
 
 def explained(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Share of the variance of features that each of the four inputs explains, by row.
+    """Share of the variance of features that each of the four inputs explains, by row; and by how much a test image
+    that is drawn again from its own z_T is missed, on average over its pixels.
 
     Notes
     -----
     Source: PD-2, Fig. 5.
     """
-    columns = ["method", *CALLED.values()]
+    columns = ["method", *CALLED.values(), "test images again, off by"]
     lines = [
-        [found.title(end), *(_seeds(row["explained"][kind]) if kind in row["explained"] else "–" for kind in CALLED)]
+        [
+            found.title(end),
+            *(_seeds(row["explained"][kind]) if kind in row["explained"] else "–" for kind in CALLED),
+            f"{row['seen again']:.3f}" if "seen again" in row else "–",
+        ]
         for end, row in found.rows.items()
     ]
     return columns, lines

@@ -8,7 +8,7 @@ of variance; and an attribute is a linear direction with the accuracy of the cla
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -107,6 +107,58 @@ def pictures(model: Trained, seed: int = 0, steps: int = 7, *, calls: int = 0) -
     a, b = (drawn(model, 1, samplers.white_noise(seed + k), calls=calls) for k in (0, 1))
     kinds = [kind for kind in (*KINDS, POSTERIOR) if kind != "z_T" or a.z_T is not None]
     return {kind: interpolation(model, between(a, b, kind, steps))[0] for kind in kinds}
+
+
+def way_of_latent(model: Trained, seed: int = 0, steps: int = 7) -> Tensor:
+    """The way of :func:`pictures` in the vector that a row of Table 1 has, z_T or z, (steps, C, H, W).
+
+    Notes
+    -----
+    Source: PD-7, Fig. 3.
+    """
+    a, b = (drawn(model, 1, samplers.white_noise(seed + k)) for k in (0, 1))
+    return interpolation(model, between(a, b, "z" if a.z_T is None else "z_T", steps))[0]
+
+
+def edits(
+    model: Trained, moves: Mapping[str, Tensor], seed: int = 0, reach: float = 0.6, steps: int = 7, *, calls: int = 0
+) -> dict[str, Tensor]:
+    """One image with less and with more of every class, along the class's direction.
+
+    Parameters
+    ----------
+    model : Trained
+    moves : mapping of str to Tensor, shape (latent,)
+        What an edit by 1 adds to z_T, by class (:func:`fewsteps.experiments.semantic_tables.moves`).
+    seed : int
+        Of the image.
+    reach : float
+        Of the farthest edits, in both directions.
+    steps : int
+        Images of a class, the image as it is in their middle if it is odd.
+    calls : int
+        Of the prior.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (steps, C, H, W)
+
+    Notes
+    -----
+    Source: PD-7 (attribute manipulation); BASE-DIFFAE.
+    """
+    one = drawn(model, 1, samplers.white_noise(seed), calls=calls)
+    shares = torch.linspace(-reach, reach, steps)
+    return {
+        name: torch.cat([generate(model, one.given("z_T", one.value("z_T") + share * move)) for share in shares])
+        for name, move in moves.items()
+    }
+
+
+def in_order_of_judges(test: Images) -> tuple[Tensor, Tensor | None]:
+    """Test images in the order in which they are measured, and their classes: the first are ends of ways."""
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    return test.images[order], None if test.labels is None else test.labels[order]
 
 
 def decided(model: Trained, seed: int = 0) -> dict[str, tuple[tuple[int, ...], float]]:
