@@ -62,13 +62,14 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
         "network",
         "scale",
         "noise",
+        "weights",
         "either",
         "algorithm",
         "images",
         "time",
         "rival",
     }
-    assert len(set(keys(expected))) == len(expected) == 6 + 4 * len({1, 2, 3, 4, T}) + 2 + 1 + 96 + 5 * 3 + 1 + 2
+    assert len(set(keys(expected))) == len(expected) == 6 + 4 * len({1, 2, 3, 4, T}) + 2 + 1 + 1 + 96 + 5 * 3 + 1 + 2
     assert all(checkpoints.card(f"digits-{end}", whole)["pixel"] for end in pixel_aware.ENDS)
 
     write, asked = tool.results.write_atomic, []
@@ -90,7 +91,7 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     monkeypatch.setattr(measures, "distance", lambda *given: asked.append("distance") or measured(*given))
     out, before = stand_ins / "result.json", []
     # In front of the scale's rows, between them and the noises', among the images', and before the last rival.
-    for after in (6, 1, 7, 14):
+    for after in (6, 1, 8, 14):
         monkeypatch.setattr(tool.results, "write_atomic", interrupted(after))
         with pytest.raises(KeyboardInterrupt):
             run(tool, stand_ins)
@@ -104,6 +105,13 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
         assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
     asked.clear()
     assert run(tool, stand_ins) == rows and not asked  # and once more measures nothing
+    # Times of fewer ways than there are were of another run: all are measured anew.
+    timed = next(row for row in rows if row["kind"] == "time")
+    fewer = [row | ({"seconds": {"scale": 1.0}} if row is timed else {}) for row in rows]
+    out.write_text(json.dumps({"rows": fewer}))
+    again = run(tool, stand_ins)
+    assert keys(again) == keys(rows)
+    assert next(row for row in again if row["kind"] == "time")["seconds"].keys() == timed["seconds"].keys()
 
 
 def test_parts_are_the_images_of_one_run(tool, stand_ins):
