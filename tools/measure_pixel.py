@@ -191,9 +191,9 @@ def measure(
 
     forms(networks, table, about, late, count, seeds, folder, part)
     # All in one run, or they could not be compared: a row of fewer than all is measured anew.
-    names = {f"DDPM, {parallel.steps}", *RIVALS, *(name for name, form in pixel_aware.FORMS.items() if one_pass(form))}
+    names = {f"DDPM, {parallel.steps}", *RIVALS, *pixel_tables.ONE_PASS}
     timed = [row for row in table.rows if {**row, "kind": "time", **about} == row]
-    if not any(names <= row["seconds"].keys() for row in timed):
+    if not timed or not all(names <= row["seconds"].keys() for row in timed):
         table.clear(kind="time", **about)
         laws = laws_of(parallel.estimator, known, folder)
         ready = networks | {"parallel": measures.calibrate(parallel, known)}
@@ -260,14 +260,9 @@ def ways_to_time(
         some = min(TIMED, max(LEAST_TIMED, 50 * TIMED // nfe))
         ways[name] = partial(sample, Plan(data_name, sampler, nfe, grid, labels=labels, count=some)), some
     for name, form in pixel_aware.FORMS.items():
-        if one_pass(form):
+        if name in pixel_tables.ONE_PASS:
             ways[name] = partial(pixel_aware.sampled, form, networks[form.network], "latent", laws, TIMED, 0), TIMED
     return ways
-
-
-def one_pass(form: pixel_aware.Form) -> bool:
-    """Whether a form asks its networks once at most."""
-    return form.predictions <= 1
 
 
 def laws_of(estimator: pixel_aware.Estimator, known: torch.Tensor, folder: Path) -> dict[str, starts.Law]:

@@ -8,7 +8,7 @@ import torch
 from fewsteps import samplers
 from fewsteps.errors import ParameterError, ShapeError
 from fewsteps.samplers.parallel import FACTORS, READINGS, amplification, forward_path, noises_of, reverse_path
-from fewsteps.schedules import PixelAware, image_scale
+from fewsteps.schedules import PixelAware, image_scale, noise_share
 
 GAMMA, T = 8.0, 40
 PAIRS = [("increment", "printed"), ("last", "ddim")]
@@ -131,6 +131,22 @@ class TestFreshNoise:
         tilde = (1 - alpha) / (1 - alpha**2) * (1 - alpha)
         assert float(back[1].std()) == pytest.approx(tilde**0.5, rel=0.02)
         torch.testing.assert_close(back[0], back[1] / alpha**0.5)
+
+
+@pytest.mark.parametrize("reading", ["last", "mean"])
+def test_an_error_that_all_noises_share(reading):
+    """PX-8: of x_T's one noise, it comes out sqrt(exp(gamma x0) - 1) times as large, twelve times in a white pixel."""
+    x0, steps, gamma, error = torch.tensor([[[[0.3, 1.0]]]], dtype=torch.float64), 50, 5.0, 1e-3
+    path, scale = forward_path(x0, gamma, steps, white(0)), image_scale(x0, gamma)
+    if reading == "last":
+        back = reverse_path(path.states[-1], scale, path.targets("last") + error, factor="ddim")
+    else:  # shares of the one noise, as the network learns them
+        means, rate = noises_of(path.states[-1], x0, gamma, steps, steps), scale.log() / steps
+        shares = torch.stack([noise_share(rate, steps, j, "marginal") for j in range(1, steps + 1)])
+        back = reverse_path(path.states[-1], scale, means + error * shares, factor="posterior")
+    grown = (back[0] - x0).abs() / error
+    torch.testing.assert_close(grown, torch.expm1(gamma * x0).sqrt(), rtol=1e-6, atol=1e-6)
+    assert float(grown[0, 0, 0, 1]) == pytest.approx(12.14, abs=0.01)
 
 
 def test_bad_input_is_one_sentence():

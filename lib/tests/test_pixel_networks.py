@@ -277,7 +277,7 @@ class TestObjectives:
         for heads in (2 * T, T + 1):
             with pytest.raises(ShapeError, match=rf"must say C \* T = 1 \* {T} channels, not {heads}"):
                 ParallelNoise(GAMMA, T, told)(Says(image(3, heads, 2, 2)), x0, None, torch.Generator())
-        with pytest.raises(ShapeError, match="must say 1 channels, an image, not 2: one head"):
+        with pytest.raises(ShapeError, match=r"must say one image, \(3, 1, 2, 2\), not \(3, 2, 2, 2\): one head"):
             SingleHead(GAMMA, T, told)(Says(image(3, 2, 2, 2)), x0, None, torch.Generator())
 
     @pytest.mark.parametrize("estimates", ["scale", "log", "image"])

@@ -137,19 +137,29 @@ def estimated(data: str, count: int = 8, seed: int = 0, folder: Path = checkpoin
     """
     names = pixel_aware.names(data)
     scale, direct = (Estimator(trained.load(names[end], folder)) for end in ("scale", "direct"))
-    labels = gates.usual_labels(checkpoints.card(data))
-    x0 = sample(Plan(data, "dpmpp_2m", 20, labels=labels, count=count, seed=seed)).images.clamp(PIXEL_MIN, 1)
+    x0 = _images_of(data, count, seed)
     x = states(x0, scale.gamma, 1.0, seed + 1)
     with torch.no_grad():
         known, own = (one.scale(x, one.steps) for one in (scale, direct))
     return {
         "image": x0,
-        "state at the end": ((x + 1) / 3).clamp(0, 1),
+        "state at the end": on_grey(x, 1.0),
         "its scale": image_scale(x0, scale.gamma),
         "estimated scale": known,
         "read back from it": samplers.scale_image(known, scale.gamma),
         "image estimated": samplers.scale_image(own, direct.gamma),
     }
+
+
+def on_grey(x: Tensor, share: float) -> Tensor:
+    """States as pictures in [0, 1], on a grey scale that widens with the share of the steps that are done."""
+    return ((x - 0.5) / (1 + 2 * share) + 0.5).clamp(0, 1)
+
+
+def _images_of(data: str, count: int, seed: int) -> Tensor:
+    """Images that a data set's own network draws, which may be shown anywhere."""
+    labels = gates.usual_labels(checkpoints.card(data))
+    return sample(Plan(data, "dpmpp_2m", 20, labels=labels, count=count, seed=seed)).images.clamp(PIXEL_MIN, 1)
 
 
 def alpha_bars(data: str, at: Sequence[int], seed: int = 0, folder: Path = checkpoints.FOLDER) -> dict[str, Tensor]:
@@ -180,16 +190,15 @@ def alpha_bars(data: str, at: Sequence[int], seed: int = 0, folder: Path = check
     Source: PX-5, Fig. 5 and Appendix E.
     """
     scale = Estimator(trained.load(pixel_aware.names(data)["scale"], folder))
-    labels = gates.usual_labels(checkpoints.card(data))
-    x0 = sample(Plan(data, "dpmpp_2m", 20, labels=labels, count=1, seed=seed)).images.clamp(PIXEL_MIN, 1)
+    x0 = _images_of(data, 1, seed)
     rows: dict[str, list[Tensor]] = {"state": [], "true alpha-bar": [], "estimated": []}
     for i in at:
         share = i / scale.steps
         x = states(x0, scale.gamma, share, seed + 1)
         with torch.no_grad():
             found = scale.scale(x, i) ** share
-        shown = ((x - 0.5) / (1 + 2 * share) + 0.5).clamp(0, 1)  # a grey scale that widens with the noise
-        for row, image in zip(rows.values(), (shown, image_scale(x0, scale.gamma) ** share, found), strict=True):
+        true = image_scale(x0, scale.gamma) ** share
+        for row, image in zip(rows.values(), (on_grey(x, share), true, found), strict=True):
             row.append(image)
     return {name: torch.cat(images) for name, images in rows.items()}
 
@@ -211,7 +220,7 @@ def ddpm_walk(x0: Tensor, steps: int, noise: starts.Noise) -> tuple[Tensor, Tens
 
     Notes
     -----
-    Source: PX-2; PX-10, Fig. 8 to 10.
+    Source: PX-2; PX-10, Fig. 8 to 10 (DDPM's).
     """
     bars = VPLinear().alpha(torch.arange(steps + 1, dtype=torch.float64) / steps).square()
     there, drawn = [x0], []

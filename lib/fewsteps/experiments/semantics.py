@@ -116,8 +116,8 @@ def way_of_latent(model: Trained, seed: int = 0, steps: int = 7) -> Tensor:
     -----
     Source: PD-7, Fig. 3.
     """
-    a, b = (drawn(model, 1, samplers.white_noise(seed + k)) for k in (0, 1))
-    return interpolation(model, between(a, b, "z" if a.z_T is None else "z_T", steps))[0]
+    ways = pictures(model, seed, steps)
+    return ways.get("z_T", ways["z"])
 
 
 def edits(

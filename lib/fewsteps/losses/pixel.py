@@ -273,7 +273,7 @@ class SingleHead:
         posed = noised(x0, self.gamma, self.steps, generator, self.common)
         said = network(posed.x, posed.times, self.estimator(posed.x, posed.times))
         if said.shape != x0.shape:
-            raise ShapeError(f"the network must say {x0.shape[1]} channels, an image, not {said.shape[1]}: one head.")
+            raise ShapeError(f"the network must say one image, {tuple(x0.shape)}, not {tuple(said.shape)}: one head.")
         return (said.float() - x0.clamp(PIXEL_MIN, 1)).square().flatten(1).mean(1)
 
 
