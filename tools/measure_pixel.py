@@ -191,7 +191,7 @@ def measure(
 
     forms(networks, table, about, late, count, seeds, folder, part)
     # All in one run, or they could not be compared: a row of fewer than all is measured anew.
-    names = {f"DDPM, {parallel.steps}", *RIVALS, *pixel_tables.ONE_PASS}
+    names = {f"DDPM, {parallel.steps}", *RIVALS, *(set(pixel_tables.ONE_PASS) & pixel_aware.FORMS.keys())}
     timed = [row for row in table.rows if {**row, "kind": "time", **about} == row]
     if not timed or not all(names <= row["seconds"].keys() for row in timed):
         table.clear(kind="time", **about)
