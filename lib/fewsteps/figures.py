@@ -133,6 +133,30 @@ def strips(rows: Mapping[str, Tensor], columns: int | None = None) -> Figure:
     return figure
 
 
+def shown(rows: Mapping[str, Tensor], otherwise: str, columns: Sequence[str] = ()) -> None:
+    """Rows of images, large under titles of their columns or small without, or a printed sentence in their place.
+
+    Parameters
+    ----------
+    rows : mapping of name to Tensor, shape (N, C, H, W)
+        In [0, 1]; none where nothing can be shown yet.
+    otherwise : str
+        What is said then.
+    columns : sequence of str
+        Titles, one for every image of a row.
+    """
+    import matplotlib.pyplot as plt
+
+    if not rows:
+        print(otherwise)
+        return
+    if columns:
+        image_grid([list(images) for images in rows.values()], columns, list(rows))
+    else:
+        strips(rows)
+    plt.show()
+
+
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str | float]], *, before: str = "", after: str = ""
 ) -> Markdown:

@@ -1005,6 +1005,31 @@ def test_ddpm_goes_there_and_comes_back():
         )
 
 
+def test_a_stand_in_that_errs_is_asked_again():
+    """PX-8: Algorithm 1 multiplies the error, who is asked once errs by it alone; without an error all arrive."""
+    x0, steps = image(2, 1, 6, 6), 20
+    path = samplers.forward_path(x0, 8.0, steps, samplers.white_noise(0, dtype=torch.float64))
+    found = {way: (calls, error) for way, calls, error in pixel_measures.asked_again(x0, path, 8.0, (1, 3), 0.05)}
+    assert [calls for calls, _ in found.values()] == [2, 2, 2, 6]
+    assert found["Algorithm 1"][1] > found["the same, cut to [0, 1]"][1] > 0
+    schedule, errors = schedules.PixelAware(x0, 8.0), samplers.white_noise(1, dtype=torch.float64)
+    errors(tuple(path.increments.shape))  # Algorithm 1's
+    z = path.marginals[-1] + 0.05 * errors(tuple(x0.shape))
+    once = ((path.states[-1] - schedule.sigma(1.0) * z) / schedule.alpha(1.0)).clamp(PIXEL_MIN, 1)
+    assert found["asked 1 times"][1] == pytest.approx(float((once - x0).square().mean().sqrt()), rel=1e-6)
+    assert all(error < 1e-9 for _, _, error in pixel_measures.asked_again(x0, path, 8.0, (1, 3), 0.0))
+
+
+def test_a_close_up_is_of_the_first_and_the_last_fifth():
+    """PX-10, Fig. 9 and 10: eleven places of a fifth of the steps, of the first image alone."""
+    states = torch.linspace(0, 1, 101)[:, None, None, None, None].expand(-1, 2, 1, 2, 2)
+    rows = pixel_measures.close_up({"there": states})
+    assert list(rows) == ["first fifth,\nthere", "last fifth,\nthere"]
+    for row, places in zip(rows.values(), (range(0, 21, 2), range(80, 101, 2)), strict=True):
+        wanted = torch.cat([pixel_measures.on_grey(states[j][:1], j / 100) for j in places])
+        torch.testing.assert_close(row, wanted)
+
+
 def test_power_of_real_images_is_that_of_real_images():
     """PX-8: blurred ones keep the lowest frequencies and lose the highest."""
     real = load("digits", "train", 8).images

@@ -290,6 +290,15 @@ def test_errors_of_known_size_grow_along_the_path():
     columns, lines = tables.algorithm(measured(rows))
     assert columns[2:] == ["wrong by 0", "wrong by 0.1"]
     assert [line[2:] for line in lines] == [["0 (exact)", said] for said in ("1.2", "0.3", "0.4", "0.5")]
+    every = [
+        {"reading": reading, "factor": factor, "fresh": fresh, "size": size, "rmse": 2.0 * fresh + size}
+        for reading in tables.NOISES
+        for factor in tables.FACTORS
+        for fresh in (False, True)
+        for size in (0.0, 0.1)
+    ]
+    columns, lines = tables.toy(every)
+    assert len(lines) == 12 and len(columns) == 4 and {tuple(line[2:]) for line in lines} == {("0 (exact)", "2")}
     assert tables.algorithm(measured())[1] == []
 
 

@@ -17,6 +17,8 @@ from fewsteps.experiments import gates, pixel_aware, pixels, references, starts
 from fewsteps.experiments.pixel_aware import BATCH, BINS, Estimator, Reverse
 from fewsteps.experiments.sampling import Plan, sample
 from fewsteps.experiments.starts import Law
+from fewsteps.samplers.parallel import Path as Trajectory
+from fewsteps.samplers.walk import Step
 from fewsteps.schedules import PIXEL_MIN, PixelAware, VPLinear, brightness, diffuse, image_scale, noise_share
 
 CALIBRATION = 512  # training images by which errors are known
@@ -231,6 +233,92 @@ def ddpm_walk(x0: Tensor, steps: int, noise: starts.Noise) -> tuple[Tensor, Tens
     for alpha, z in zip((bars[1:] / bars[:-1]).flip(0), drawn[::-1], strict=True):
         back.append((back[-1] - (1 - alpha).sqrt() * z) / alpha.sqrt())
     return torch.stack(there), torch.stack(back[::-1])
+
+
+def close_up(ways: Mapping[str, Tensor], count: int = 11) -> dict[str, Tensor]:
+    """The first image of trajectories in the first and in the last fifth of all steps, as rows of pictures.
+
+    Parameters
+    ----------
+    ways : mapping of str to Tensor, shape (T + 1, N, C, H, W)
+    count : int
+        Pictures of a fifth.
+
+    Returns
+    -------
+    dict of str to Tensor, shape (count, C, H, W)
+
+    Notes
+    -----
+    Source: PX-10, Fig. 9 and 10 (the first fifth).
+    """
+    steps = len(next(iter(ways.values()))) - 1
+    first = [round(steps * k / (5 * (count - 1))) for k in range(count)]
+    fifths = {"first": first, "last": [steps - j for j in reversed(first)]}
+    return {
+        f"{name} fifth,\n{way}": torch.cat([on_grey(states[j][:1], j / steps) for j in places])
+        for name, places in fifths.items()
+        for way, states in ways.items()
+    }
+
+
+def asked_again(
+    x0: Tensor, path: Trajectory, gamma: float, times: Sequence[int], error: float = 0.1, seed: int = 0
+) -> list[tuple[str, int, float]]:
+    """Algorithm 1 and asking again where all that is told of a noise is wrong by so much.
+
+    A stand-in for a network knows the noise that it is shown up to that error and reads the image from it by Eq. 9.
+
+    Parameters
+    ----------
+    x0 : Tensor
+        Images.
+    path : fewsteps.samplers.parallel.Path
+        Their trajectory.
+    gamma : float
+    times : sequence of int
+        How often the stand-in is asked.
+    error : float
+        Standard deviation.
+    seed : int
+        Of new noise; that of the errors is the next.
+
+    Returns
+    -------
+    list of (str, int, float)
+        The way, its network calls and the root mean square error of its images.
+
+    Notes
+    -----
+    Source: PX-8.
+    """
+    white, wrong = (samplers.white_noise(seed + k, dtype=x0.dtype) for k in (0, 1))
+    steps = len(path.increments)
+
+    def asked(n: int) -> Step:
+        images, held = [x0], [path.marginals[-1]]
+
+        def noise(shape: tuple[int, ...]) -> Tensor:
+            held.append(white(shape))
+            return held[-1]
+
+        def predict(x: Tensor, t: float) -> Tensor:
+            made = PixelAware(images[-1], gamma)
+            z = held[-1] + error * wrong(tuple(x.shape))
+            images.append(((x - made.sigma(t) * z) / made.alpha(t)).clamp(PIXEL_MIN, 1))
+            return images[-1]
+
+        grid = pixel_aware.grid(n, steps)
+        *_, end = samplers.renoised(predict, path.states[-1], grid, gamma=gamma, noise=noise, calls=2)
+        return end
+
+    noises = path.increments + error * wrong(tuple(path.increments.shape))
+    back = samplers.reverse_path(path.states[-1], image_scale(x0, gamma), noises, factor="printed")[0]
+    found = [("Algorithm 1", 2, _rms(back - x0)), ("the same, cut to [0, 1]", 2, _rms(back.clamp(0, 1) - x0))]
+    for n in times:
+        end = asked(n)
+        found.append((f"asked {n} times", end.nfe, _rms(end.x - x0)))
+    return found
 
 
 def weight_of_scale(reverse: Reverse, i: int) -> list[float]:

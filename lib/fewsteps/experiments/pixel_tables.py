@@ -30,13 +30,16 @@ WHO = {
 OTHERS = ("last", "single")
 STARTS = {"normal": "law N(0, I)", "pixels": "law of pixels", "latent": "law of vectors"}
 """Of :data:`fewsteps.experiments.starts.STARTS`, what a table calls them."""
-PAIRS = {
-    ("increment", "printed"): ("of each step, Eq. 2", "as printed"),
-    ("mean", "printed"): ("its mean, given x_T and the image", "as printed"),
-    ("mean", "posterior"): ("its mean, given x_T and the image", "Eq. 4's"),
-    ("last", "ddim"): ("of x_T, for all steps", "DDIM's"),
+NOISES = {
+    "increment": "of each step, Eq. 2",
+    "marginal": "of each state, Eq. 3",
+    "mean": "its mean, given $x_T$ and the image",
+    "last": "of $x_T$, for all steps",
 }
+FACTORS = {"printed": r"$\sqrt{1-\alpha_j}$, printed", "posterior": "Eq. 4, corrected", "ddim": "DDIM"}
 """Of the path with true noises: what Z is and the factor before it, and what a table calls them."""
+PAIRS = (("increment", "printed"), ("mean", "printed"), ("mean", "posterior"), ("last", "ddim"))
+"""Those that arrive where nothing is wrong, and the pair that is printed."""
 PRINTED = ("printed", "printed, no noise", "posterior", "posterior, no noise")
 """The forms that are Algorithm 1: as printed, and with the factor of Eq. 4."""
 ONE_PASS = tuple(name for name, form in FORMS.items() if form.predictions <= 1)
@@ -295,11 +298,36 @@ def algorithm(found: Measured) -> tuple[list[str], list[list[str]]]:
     sizes = sorted({row["size"] for row in rows})
     columns = ["Z is the noise", "factor before it", *(f"wrong by {size:g}" for size in sizes)]
     lines = []
-    for (reading, factor), (noise, before) in PAIRS.items():
+    for reading, factor in PAIRS:
         by = {row["size"]: row["rmse"] for row in rows if (row["reading"], row["factor"]) == (reading, factor)}
         if by:
-            lines.append([noise, before, *("0 (exact)" if by[s] < 1e-6 else f"{by[s]:.2g}" for s in sizes)])
+            lines.append([NOISES[reading], FACTORS[factor], *(_error(by[size]) for size in sizes)])
     return columns, lines
+
+
+def toy(rows: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Error of the image from true noises for every pair of a noise and a factor, without and with fresh noise.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Of :func:`fewsteps.experiments.pixel_measures.algorithm_errors`.
+
+    Returns
+    -------
+    columns : list of str
+    lines : list of list of str
+
+    Notes
+    -----
+    Source: PX-10, Appendix B.
+    """
+    by = {(row["reading"], row["factor"], row["fresh"]): row["rmse"] for row in rows if row["size"] == 0}
+    return ["Z is the noise", "factor before it", "error of the image", "with fresh noise"], [
+        [NOISES[reading], FACTORS[factor], *(_error(by[reading, factor, fresh]) for fresh in (False, True))]
+        for reading in NOISES
+        for factor in FACTORS
+    ]
 
 
 def weights(found: Measured) -> tuple[list[str], list[list[str]]]:
@@ -542,6 +570,11 @@ def _best(by: Mapping[tuple[str, str], boards.Entry], among: Iterable[str]) -> t
 def span(entry: boards.Entry) -> str:
     """A distance with half its interval."""
     return f"{entry.value:.3g} ± {entry.half:.1g}" if math.isfinite(entry.value) else "–"
+
+
+def _error(value: float) -> str:
+    """An error of images in float64, where 1e-6 is rounding."""
+    return "0 (exact)" if value < 1e-6 else f"{value:.2g}"
 
 
 def _ms(seconds: float) -> str:

@@ -19,11 +19,18 @@ from fewsteps.experiments import boards
 from fewsteps.experiments.adversarial import POSTERIOR
 from fewsteps.experiments.gates import PRIOR_CALLS
 from fewsteps.experiments.grids import FEW_CALLS
+from fewsteps.losses import Adversarial
 from fewsteps.training.recipes import PLANNED, RECIPES, TABLE_1
 
 FULL, BASE, SPECIAL = "progddgan", "ddgan2", "ddgan2-special"
 LONG = "-long"  # ends the names of those that were trained for longer, which PD-8 is judged on where there are any
 CALLED = {"z_T": "z_T", "z": "z", "x_T": "x_T", POSTERIOR: "noise of the posterior"}
+INPUTS = {
+    "z_T": "the semantic vector: of an encoded image, of the prior, or Gaussian",
+    "z": "latent noise of every step; that of t = T is not looked at",
+    "x_T": "the state that sampling begins with",
+    POSTERIOR: "noise between two steps, which the paper does not name",
+}
 CLAIMED = {"ddgan2-se": -1, "ddgan2-pixels": 1, "ddgan2-features": -1, "progddgan": -1}
 """Rows of Table 1 in its order, and whether the paper's distance falls or rises against the row before. The first is
 judged against the baseline on its own schedule, from which it differs in the encoder alone."""
@@ -125,6 +132,30 @@ def longest(short: str, end: str, here: Collection[str]) -> str | None:
 def quality(row: Mapping[str, Any]) -> boards.Entry:
     """The distance that stands for a row: with the prior where it has one, else with what it is drawn from."""
     return _entry(row["distance"][_best_kind(row)])
+
+
+def terms(objective: Adversarial) -> tuple[list[str], list[tuple[str, str, str, str]]]:
+    """The terms of an objective: where they act, whom they train, and with which weight.
+
+    Returns
+    -------
+    columns : list of str
+    lines : list of tuples of str
+
+    Notes
+    -----
+    Source: PD-4, Eq. 6, 9 and 10.
+    """
+    weights = objective.predicts["weights"]
+    acting = (
+        ("adversarial (Eq. 6)", "all t", "generator, encoder, discriminator", "adversarial"),
+        ("pixels (Eq. 9)", "t = T", "generator, encoder", "pixels"),
+        ("features (Eq. 9)", "t = T", "generator, encoder", "features"),
+        ("preserve (Eq. 10)", "t < T", "generator", "preserve"),
+        ("R1", f"all t, every {objective.interval} steps", "discriminator", "r1"),
+    )
+    lines = [(term, where, whom, f"{weights[name]:g}") for term, where, whom, name in acting]
+    return ["term", "where it acts", "whom it trains", "weight"], lines
 
 
 def table_1(found: Measured) -> tuple[list[str], list[list[str]]]:
