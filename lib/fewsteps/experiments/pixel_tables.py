@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fewsteps import figures
 from fewsteps.errors import DataError
 from fewsteps.experiments import boards, pixel_aware
 from fewsteps.experiments.pixel_aware import FORMS
@@ -574,7 +575,7 @@ def span(entry: boards.Entry) -> str:
 
 def _error(value: float) -> str:
     """An error of images in float64, where 1e-6 is rounding."""
-    return "0 (exact)" if value < 1e-6 else f"{value:.2g}"
+    return "0 (exact)" if value < 1e-6 else figures.readable(value)
 
 
 def _ms(seconds: float) -> str:
