@@ -62,7 +62,7 @@ LATE = "either"
 """The head that came later than the rest: it may be missing, and its weights stand in its own rows alone."""
 KEYS = (
     *("kind", "data", "suffix", "T", "gamma", "weights", LATE, "checkpoint", "who", "i"),
-    *("reading", "factor", "fresh", "size", "form", "start", "seed", "images", "label", "batch", "sampled"),
+    *("reading", "factor", "fresh", "size", "side", "form", "start", "seed", "images", "label", "batch", "sampled"),
 )
 """What a row can be of."""
 LONG, FEWER = 1000, 256
@@ -188,6 +188,8 @@ def measure(
     if not table.has(kind="algorithm", **about):
         rows = measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES)
         table.add(*({"kind": "algorithm", **about, **row} for row in rows))
+    if not table.has(kind="squares", **about):
+        table.add(*({"kind": "squares", **about, **row} for row in measures.squares(source, count)))
 
     forms(networks, table, about, late, count, seeds, folder, part)
     # All in one run, or they could not be compared: a row of fewer than all is measured anew.

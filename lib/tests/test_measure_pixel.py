@@ -14,7 +14,7 @@ from fewsteps.experiments import pixel_measures as measures
 from test_pixel_networks import T, shipped  # noqa: F401  the fixture that trains them
 from tool_module import tool_module
 
-KEY = ("kind", "checkpoint", "who", "i", "reading", "factor", "fresh", "size", "form", "start", "seed", "label")
+KEY = ("kind", "checkpoint", "who", "i", "reading", "factor", "fresh", "size", "side", "form", "start", "seed", "label")
 
 
 @pytest.fixture
@@ -65,11 +65,14 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
         "weights",
         "either",
         "algorithm",
+        "squares",
         "images",
         "time",
         "rival",
     }
-    assert len(set(keys(expected))) == len(expected) == 6 + 4 * len({1, 2, 3, 4, T}) + 2 + 1 + 1 + 96 + 5 * 3 + 1 + 2
+    assert (
+        len(set(keys(expected))) == len(expected) == 6 + 4 * len({1, 2, 3, 4, T}) + 2 + 1 + 1 + 96 + 3 + 5 * 3 + 1 + 2
+    )
     assert all(checkpoints.card(f"digits-{end}", whole)["pixel"] for end in pixel_aware.ENDS)
 
     write, asked = tool.results.write_atomic, []
@@ -91,7 +94,7 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     monkeypatch.setattr(measures, "distance", lambda *given: asked.append("distance") or measured(*given))
     out, before = stand_ins / "result.json", []
     # In front of the scale's rows, between them and the noises', among the images', and before the last rival.
-    for after in (6, 1, 8, 14):
+    for after in (6, 1, 9, 14):
         monkeypatch.setattr(tool.results, "write_atomic", interrupted(after))
         with pytest.raises(KeyboardInterrupt):
             run(tool, stand_ins)
@@ -103,6 +106,8 @@ def test_a_stopped_run_goes_on_where_it_was(tool, stand_ins, tmp_path_factory, m
     assert rows[: len(before)] == before and keys(rows) == keys(expected)
     for mine, theirs in zip(rows, expected, strict=True):
         assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
+    by = {row["side"]: row["value"] for row in rows if row["kind"] == "squares"}
+    assert by[2] < by[8] and list(by) == [2, 4, 8]  # the less is left of them, the farther
     asked.clear()
     assert run(tool, stand_ins) == rows and not asked  # and once more measures nothing
     # Times of fewer ways than there are were of another run: all are measured anew.

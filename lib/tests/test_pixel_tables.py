@@ -175,12 +175,31 @@ def test_whether_algorithm_1_generates():
     assert "from the law of pixels, 5 ± 0.07 (floor 0.05; 0.5 of their pixels are not finite)" in worse
     assert "generates images **does not hold** on MNIST" in worse
     assert "weighted by their errors*, from the law of pixels, 2 ± 0.07, nearer to the data than the scale" in worse
-    for value in (2.0, 3.05):  # nearer, and not apart
-        assert "images **holds**" in tables.verdict_algorithm(measured(image_rows({"posterior": value})))
+    assert "the path is farther than the scale alone" in worse
+    for value, words in ((2.0, "nearer to the data than"), (3.05, "not apart from")):
+        said = tables.verdict_algorithm(measured(image_rows({"posterior": value})))
+        assert f"images **is not overturned** on MNIST: the path is {words} the scale alone" in said
     lucky = tables.verdict_algorithm(measured(image_rows({("single", 0): 1.0})))
     assert "*one head that says the image*" in lucky and "5 ± 0.07, farther than the scale alone." in lucky
     # DDIM's factor amplifies as well, and is not among those that do not.
     assert "DDIM" not in tables.verdict_algorithm(measured(image_rows({"ddim": 1.0}))).split("Among")[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.5, "nearer than real images in squares of 2 px"),
+     (1.0, "between real images in squares of 2 and of 4 px"),
+     (9.0, "farther than real images in squares of 4 px")],
+)  # fmt: skip
+def test_a_distance_is_said_in_squares_of_real_images(value, words):
+    """PX-8: what a distance means to the eye."""
+    rows = [{"kind": "squares", "side": side, "value": found} for side, found in ((4, 2.0), (2, 1.0))]
+    assert tables.as_far(measured(rows), value) == words
+    columns, lines = tables.squares(measured(rows[::-1]))
+    assert columns[1:] == ["2 px", "4 px"] and lines == [["FD", "1", "2"]]
+    assert tables.as_far(measured(), value) == "" and tables.squares(measured())[1] == []
+    said = tables.verdict_algorithm(measured(image_rows({"posterior": value}), rows))
+    assert f", {words} (floor" in said  # of the best of its forms, at 5 where this one is not
 
 
 def test_nothing_is_judged_before_all_is_measured():

@@ -96,6 +96,13 @@ def _floor(found: Measured) -> str:
     return f"{found.of('images')[0]['floor']:.2g}"
 
 
+def _squares(side: int) -> Callable[[Measured], str]:
+    def value(found: Measured) -> str:
+        return next((f"{row['value']:.3g}" for row in found.of("squares", side=side)), UNKNOWN)
+
+    return value
+
+
 def _share(found: Measured) -> str:
     for row in found.of("time"):
         seconds, ddpm = row["seconds"], f"DDPM, {row['T']}"
@@ -118,6 +125,8 @@ LINES: dict[str, Callable[[Measured], str]] = {
     "error of the noises, the last of them shared out": _noise("last"),
     "error of the noises, single head": _noise("single"),
     "FD of as many real images (floor)": _floor,
+    "real images in squares of 2 px": _squares(2),
+    "real images in squares of 4 px": _squares(4),
     "the scale alone, from N(0, I)": _form("scale", "normal"),
     "the scale alone, from the law of vectors": _form("scale", "latent"),
     "Algorithm 1 as printed": _form("printed", "latent"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fewsteps import checkpoints, metrics, samplers, spectra, trained
 from fewsteps.experiments import gates, pixel_aware, pixels, references, starts
@@ -471,7 +472,7 @@ def _errors_by_brightness(reverse: Reverse, x0: Tensor, i: int, *, common: bool)
         found = reverse.found(some, i, by)
         place = (found[0] * BINS).long().clamp(0, BINS - 1).flatten()
         errors = (found - clean).square().flatten(1).double().clamp_max(1e12)
-        inside = torch.nn.functional.one_hot(place, BINS).double()
+        inside = functional.one_hot(place, BINS).double()
         sums += errors @ inside
         counts += inside.sum(0)
     # For a brightness that never came up, what an estimate's errors are over all of them.
@@ -588,6 +589,31 @@ def distance(images: Tensor, source: Mapping[str, Any]) -> dict[str, Any]:
         "floor": metrics.frechet(metrics.Moments.of(real), reference.train),
         "count": len(images),
     }
+
+
+def squares(source: Mapping[str, Any], count: int, sides: Sequence[int] = (2, 4, 8, 16)) -> list[dict[str, Any]]:
+    """Distances of real test images of which only the means of squares are left: what a distance means to the eye.
+
+    Parameters
+    ----------
+    source : mapping
+        As for :func:`distance`.
+    count : int
+        Of images.
+    sides : sequence of int
+        Of the squares, in pixels; those that do not divide the images' own are left out.
+
+    Notes
+    -----
+    Source: PX-8, PX-9 (a yardstick of this project's).
+    """
+    _, unseen = pixels_of(source["name"], source["size"])
+    rows = []
+    for side in (side for side in sides if source["size"] % side == 0):
+        means = functional.avg_pool2d(unseen[:count], side)
+        seen = functional.interpolate(means, scale_factor=side, mode="nearest")
+        rows.append({"side": side, **distance(seen, source)})
+    return rows
 
 
 def powers(made: Mapping[str, Tensor], data: str) -> dict[str, tuple[float, ...]]:

@@ -331,6 +331,32 @@ def toy(rows: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     ]
 
 
+def squares(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """The distance of real test images of which only the means of squares are left, by their side.
+
+    Notes
+    -----
+    Source: PX-8, PX-9 (a yardstick of this project's).
+    """
+    rows = found.of("squares")
+    columns = ["real images in squares of", *(f"{row['side']} px" for row in rows)]
+    return columns, [["FD", *(f"{row['value']:.3g}" for row in rows)]] if rows else []
+
+
+def as_far(found: Measured, value: float) -> str:
+    """Between which squares of :func:`squares` a distance lies, in words; nothing where they are not measured."""
+    rows = sorted(found.of("squares"), key=lambda row: row["side"])
+    nearer = [row["side"] for row in rows if row["value"] <= value]
+    farther = [row["side"] for row in rows if row["value"] > value]
+    if not rows:
+        return ""
+    if not nearer:
+        return f"nearer than real images in squares of {farther[0]} px"
+    if not farther:
+        return f"farther than real images in squares of {nearer[-1]} px"
+    return f"between real images in squares of {nearer[-1]} and of {farther[0]} px"
+
+
 def weights(found: Measured) -> tuple[list[str], list[list[str]]]:
     """The share that the scale has in the combined image, by its brightness; the noises together have the rest.
 
@@ -363,11 +389,13 @@ def verdict_algorithm(found: Measured) -> str:
     words = {-1: "nearer to the data than", 0: "not apart from", 1: "farther than"}
     finite = min(row["finite"] for row in found.of("images") if row["form"] in PRINTED)
     said = "all their pixels are finite" if finite == 1 else f"{1 - finite:.2g} of their pixels are not finite"
+    seen = as_far(found, judged[printed].value)
     return (
         f"Chosen on the first seed and judged on the others: {_told(judged, alone)}; of Algorithm 1's four forms "
-        f"{_told(judged, printed)} (floor {judged[alone].floor:.2g}; {said}). That the path generates images "
-        f"**{'does not hold' if farther else 'holds'}** on {found.title}. Among the forms that do not amplify: "
-        f"{_told(judged, other)}, {words[boards.apart(judged[other], judged[alone])]} the scale alone."
+        f"{_told(judged, printed)}{', ' if seen else ''}{seen} (floor {judged[alone].floor:.2g}; {said}). That the "
+        f"path generates images **{'does not hold' if farther else 'is not overturned'}** on {found.title}: the path "
+        f"is {words[boards.apart(judged[printed], judged[alone])]} the scale alone. Among the forms that do not "
+        f"amplify: {_told(judged, other)}, {words[boards.apart(judged[other], judged[alone])]} the scale alone."
     )
 
 
