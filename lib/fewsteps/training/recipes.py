@@ -453,7 +453,10 @@ def pixel_aware(like: Recipe, steps: int = 50, *, sampled: int = 0, suffix: str 
     """
     gamma, channels = steps / 10, like.network["channels"]
     scale = dict(kind="scale", channels=channels, size=like.size, width=32, multipliers=[1, 2, 3], kept=8, latent=256)
-    parallel = dict(kind="parallel", channels=channels, size=like.size, width=32, multipliers=[1, 2, 2], hidden=4)
+    # A patch of 2 x 2 pixels in colour is 12 numbers, and noise needs all of them: with 4 channels in a sub-network
+    # those of CIFAR-10 were farther from the noises than a linear regression, after 4,317 steps.
+    hidden = 4 * channels
+    parallel = dict(kind="parallel", channels=channels, size=like.size, width=32, multipliers=[1, 2, 2], hidden=hidden)
     estimator = f"{like.name}-scale{suffix}"
 
     def estimation(estimates: str) -> Callable[[Images], Objective]:
@@ -504,7 +507,8 @@ def pixel_aware(like: Recipe, steps: int = 50, *, sampled: int = 0, suffix: str 
 RECIPES |= {
     made.name: made
     for made in (
-        *(made for name in ("mnist", "fashion", "cifar10") for made in pixel_aware(RECIPES[name])),
+        *(made for name in ("mnist", "fashion") for made in pixel_aware(RECIPES[name])),
+        *pixel_aware(RECIPES["cifar10"], sampled=16),
         *pixel_aware(RECIPES["mnist"], 100, sampled=50, suffix="-100"),
         *pixel_aware(RECIPES["mnist"], 200, sampled=50, suffix="-200"),
     )
