@@ -115,8 +115,8 @@ images() { # DATA SUFFIX PARTS: of which each keeps rows of its own
 
 of_pixels() {
   until [ -f /tmp/data/cifar10/ready ]; do sleep 1; done
-  # As many steps as the parallel network of CIFAR-10 has, which it is compared with.
-  many cifar10-either:4317
+  # As many steps for all three, which are compared with each other.
+  many cifar10-parallel:4300 cifar10-single:4300 cifar10-either:4300 --at-once 3
   pixel cifar10 --only laws --out /tmp/res/none.json
   cp data/statistics/cifar10-scale.starts /tmp/res/
   nice -n 5 bash -c "$(declare -f pixel); pixel cifar10 --only rivals --out /tmp/res/pixel-rivals.json" \
@@ -135,9 +135,9 @@ all() {
   cd /tmp/tree
   export PYTHONPATH=/tmp/tree/lib OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
   export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824
-  many fashion-progddgan-long:13000 fashion-ddgan2-long:13000 fashion-ddgan4-long:13000 --at-once 3 &
+  many fashion-progddgan-long:7000 fashion-ddgan2-long:7000 fashion-ddgan4-long:7000 --at-once 3 &
   export CUDA_MPS_CLIENT_PRIORITY=1 # below what is long
-  many $(for row in $ROWS; do echo "fashion-$row:5000"; done) --at-once 7 &
+  many $(for row in $ROWS; do echo "fashion-$row:2600"; done) --at-once 7 &
   of_pixels &
   wait
 }

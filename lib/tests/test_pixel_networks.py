@@ -1048,6 +1048,9 @@ def test_recipes_and_gates_go_together():
     assert names <= RECIPES.keys() and len(ends) == 6
     assert RECIPES["mnist-parallel"].network["heads"] == 50
     assert RECIPES["mnist-parallel-200"].network["heads"] == 200
+    for name in ("mnist", "cifar10"):  # noise needs all numbers of a patch, and a colour as many as grey
+        made, told = (RECIPES[f"{name}-{end}"].network for end in ("parallel", "scale"))
+        assert made["hidden"] == 2 * 2 * made["channels"] and told["kept"] == 8 * told["channels"]
     objective = RECIPES["mnist-scale-200"].objective(None)
     assert (objective.gamma, objective.steps) == (20, 200)
 
