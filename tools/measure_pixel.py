@@ -60,6 +60,8 @@ RIVALS = {
 """The samplers of Tables 1 and 2, and DDPM with as many steps as T: sampler, network calls, grid."""
 LATE = "either"
 """The head that came later than the rest: it may be missing, and its weights stand in its own rows alone."""
+OPTIONAL = (LATE, "scale-log")
+"""What may be missing: for T of 100 and 200 the scale's logarithm is not trained again."""
 KEYS = (
     *("kind", "data", "suffix", "T", "gamma", "weights", LATE, "checkpoint", "who", "i"),
     *("reading", "factor", "fresh", "size", "side", "form", "start", "seed", "images", "label", "batch", "sampled"),
@@ -114,7 +116,7 @@ def identity(row: dict[str, Any]) -> dict[str, Any]:
 def missing(data_name: str, suffix: str, folder: Path) -> list[str]:
     """The networks that a data set cannot be measured without and that are not there."""
     there = pixel_aware.there(data_name, suffix, folder)
-    return [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in {*there, LATE}]
+    return [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in {*there, *OPTIONAL}]
 
 
 def measure(
@@ -136,7 +138,7 @@ def measure(
     ready = [end for end in ("parallel", "single", LATE) if end in there]
     networks = {end: pixel_aware.load(there[end], folder, device) for end in ready}
     parallel, single = networks["parallel"], networks["single"]
-    ends = ("scale", "scale-log", "direct")
+    ends = [end for end in ("scale", "scale-log", "direct") if end in there]
     estimators = {end: pixel_aware.Estimator(trained.load(there[end], folder)) for end in ends}
     source = parallel.model.card["data"]
     known, unseen = measures.pixels_of(source["name"], source["size"])

@@ -183,6 +183,16 @@ def test_the_head_that_came_late_may_be_missing(tool, stand_ins):
     assert rows[: len(without)] == without and len(rows) == len(without) + 1 + 1 + 3
 
 
+def test_without_the_scales_logarithm_all_else_is_measured(tool, stand_ins, monkeypatch):
+    """PX-5: of T = 100 and 200 it is not trained."""
+    for path in stand_ins.glob("digits-scale-log.*"):
+        path.unlink()
+    monkeypatch.setattr(tool, "forms", lambda *given: None)  # images know nothing of it
+    rows = run(tool, stand_ins, "--only", "networks")
+    assert {row["who"] for row in rows if row["kind"] == "scale"} == {"scale", "direct", "constant"}
+    assert {row["kind"] for row in rows} >= {"noise", "weights", "algorithm", "squares", "time"}
+
+
 def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, monkeypatch):
     """PX-9: of one network; the samplers beside it have nothing to do with its weights, nor with T."""
     first = run(tool, stand_ins)
@@ -214,7 +224,7 @@ def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, mo
 
 
 def test_networks_that_are_not_there_are_named(tool, tmp_path):
-    with pytest.raises(tool.DataError, match=r"digits-scale, digits-scale-log, .* are not among the checkpoints"):
+    with pytest.raises(tool.DataError, match=r"digits-scale, digits-direct, .* are not among the checkpoints"):
         run(tool, tmp_path)
 
 
