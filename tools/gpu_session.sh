@@ -78,9 +78,6 @@ start() {
   mkdir -p /tmp/data /tmp/runs /tmp/res /tmp/mps /tmp/mpslog
   cp -r .gpu/data/. /tmp/data/
   cp .gpu/session.sh /tmp/
-  for end in scale scale-log direct parallel single; do # trained, and not measured yet
-    cp /tmp/tree/data/in_training/cifar10-$end.* /tmp/tree/data/checkpoints/
-  done
   # Processes then share the card at the same time; nothing about the card is changed.
   service=$(command -v nvidia-cuda-mps-control || ls /usr/local/nvidia/bin/nvidia-cuda-mps-control || true)
   export CUDA_MPS_PIPE_DIRECTORY=/tmp/mps CUDA_MPS_LOG_DIRECTORY=/tmp/mpslog
@@ -115,6 +112,7 @@ images() { # DATA SUFFIX PARTS: of which each keeps rows of its own
 
 of_pixels() {
   until [ -f /tmp/data/cifar10/ready ]; do sleep 1; done
+  many cifar10-scale:10300 cifar10-scale-log:10300 cifar10-direct:10300 --at-once 3
   # As many steps for all three, which are compared with each other.
   many cifar10-parallel:4300 cifar10-single:4300 cifar10-either:4300 --at-once 3
   pixel cifar10 --only laws --out /tmp/res/none.json
@@ -123,7 +121,7 @@ of_pixels() {
     > /tmp/res/pixel-rivals.log 2>&1 &
   images cifar10 "" 4
   for t in 200 100; do # twice the steps of T = 50 for what has more sub-networks, as many for what has not
-    many mnist-scale-$t:9000 mnist-scale-log-$t:9000 mnist-direct-$t:9000 --at-once 3
+    many mnist-scale-$t:9000 mnist-direct-$t:9000 --at-once 2
     many mnist-parallel-$t:9000 mnist-single-$t:9000 mnist-either-$t:9000 --at-once 3
     pixel mnist --suffix=-$t --only laws --out /tmp/res/none.json
     cp data/statistics/mnist-scale-$t.starts /tmp/res/
