@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import html
+import json
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -157,6 +161,95 @@ def shown(rows: Mapping[str, Tensor], otherwise: str, columns: Sequence[str] = (
     plt.show()
 
 
+class Point(NamedTuple):
+    """A point of a curve: where it is, half of its interval, and what is said of it under the pointer."""
+
+    x: float
+    y: float
+    half: float
+    said: str
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves with intervals that answer to the pointer, both axes logarithmic: the last expression of a cell.
+
+    In the book ``fewsteps-plots.js`` draws it, with a box to tick for every curve; in Jupyter plotly's own renderer
+    does. The numbers under the pointer have to be in a table on the page as well, which whoever has none is pointed to.
+
+    Parameters
+    ----------
+    lines : mapping of name to sequence of Point
+        In the order of the legend, after those that are drawn at first.
+    x, y : str
+        What the axes say.
+    title : str
+        Said aloud as well, where the figure cannot be seen.
+    begins : collection of str
+        The curves that are drawn at first; the others are drawn once their name is chosen.
+    table : str
+        Where the same numbers are, as in "the table above".
+    """
+
+    lines: Mapping[str, Sequence[Point]]
+    x: str
+    y: str
+    title: str
+    begins: Collection[str]
+    table: str = "the table above"
+
+    def plain(self) -> dict[str, Any]:
+        """Plotly's description of the figure: lists, numbers and words."""
+        dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+        # Curves that are seen at first get a look each; of the others a look may be another's again.
+        order = sorted(self.lines, key=lambda name: name not in self.begins)
+        bars, data = {"width": 2, "thickness": 1}, []
+        for k, name in enumerate(order):
+            points = self.lines[name]
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": name,
+                    "x": [point.x for point in points],
+                    "y": [_short(point.y) for point in points],
+                    "error_y": {"type": "data", "array": [_short(point.half) for point in points], **bars},
+                    "text": [point.said for point in points],
+                    "hovertemplate": "%{text}<extra></extra>",
+                    "line": {"color": COLOURS[k % 6], "dash": dashes[(k + k // 6) % 6]},
+                    "visible": True if name in self.begins else "legendonly",
+                }
+            )
+        places = sorted({point.x for points in self.lines.values() for point in points})
+        shared = {"type": "log", "automargin": True}
+        layout = {
+            "title": {"text": self.title, "font": {"size": 15}},
+            "xaxis": {**shared, "title": {"text": self.x}, "tickvals": places, "ticktext": [f"{v:g}" for v in places]},
+            "yaxis": {
+                **shared,
+                "title": {"text": self.y},
+                **_ends([p.y for points in self.lines.values() for p in points]),
+            },
+            "margin": {"l": 50, "r": 10, "t": 50, "b": 40},
+            "hovermode": "closest",
+        }
+        return {"data": data, "layout": layout}
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        plain = self.plain()
+        saved = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+        title, elsewhere = (html.escape(words) for words in (f"{self.title}; by keyboard: {self.table}.", self.table))
+        return {
+            "application/vnd.plotly.v1+json": plain,
+            "text/html": (
+                f'<div class="fs-curves" role="group" aria-label="{title}">'
+                f'<script type="application/json">{saved}</script>'
+                f"<noscript>This figure needs JavaScript; its numbers are in {elsewhere}.</noscript></div>"
+            ),
+            "text/plain": f"{self.title}: {', '.join(self.lines)}.",
+        }
+
+
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str | float]], *, before: str = "", after: str = ""
 ) -> Markdown:
@@ -211,6 +304,22 @@ def measured(
         f"{before} *{found.data}: not yet trained here.* The commands at the end of this page train and measure the "
         "networks."
     )
+
+
+def _ends(values: Sequence[float]) -> dict[str, Any]:
+    """The range of a logarithmic axis, by values and not by intervals, which may reach 0, and marks along it."""
+    if not values:
+        return {}
+    low, high = 0.7 * min(values), 1.4 * max(values)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    marks = (1,) if high > 100 * low else (1, 2, 5)
+    places = [_short(mark * 10.0**decade) for decade in decades for mark in marks]
+    ends = [_short(math.log10(low)), _short(math.log10(high))]
+    return {"range": ends, "tickvals": places, "ticktext": [f"{place:g}" for place in places]}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def readable(value: float, digits: int = 2) -> str:

@@ -81,7 +81,7 @@ def test_front_end_packages_are_pinned_and_locked_without_address():
 def test_plotly_of_the_pages_is_that_of_python():
     from plotly.offline import get_plotlyjs_version
 
-    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]["plotly.js-dist-min"]
+    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]["plotly.js-basic-dist-min"]
     assert wanted == get_plotlyjs_version()
 
 

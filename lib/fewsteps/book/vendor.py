@@ -15,7 +15,7 @@ from fewsteps.files import digest, digest_file, exclusive, fresh_directory, swap
 
 # (file or directory in node_modules, its place in vendor)
 COPIES = (
-    ("plotly.js-dist-min/plotly.min.js", "plotly.min.js"),
+    ("plotly.js-basic-dist-min/plotly-basic.min.js", "plotly.min.js"),
     ("mathjax/es5/tex-chtml.js", "mathjax/tex-chtml.js"),
     ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
     ("onnxruntime-web/dist/ort.wasm.bundle.min.mjs", "onnxruntime/ort.mjs"),

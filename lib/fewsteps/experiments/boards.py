@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fewsteps import results
+from fewsteps import figures, results
 from fewsteps.errors import DataError
 
 
@@ -221,6 +221,32 @@ def lines(table: str, methods: Iterable[str] | None = None, metric: str = "FD") 
         cells = [by.get((method, nfe)) for nfe in budgets]
         rows.append([method, *("" if e is None else f"{e.value:.3g} ± {e.half:.1g}" for e in cells)])
     return ["method", *(f"{nfe} calls" for nfe in budgets)], rows
+
+
+def curves(table: str, begins: Collection[str], metric: str = "FD") -> figures.Curves:
+    """Every method's distance against its network calls, under the pointer.
+
+    Parameters
+    ----------
+    table : str
+    begins : collection of str
+        The methods that are drawn at first.
+    metric : str
+
+    Raises
+    ------
+    DataError
+        If the table is not there, or holds no such metric.
+    """
+    by: dict[str, list[figures.Point]] = {}
+    for entry in read(table, metric):
+        said = (
+            f"<b>{entry.method}</b><br>{entry.calls:g} calls: {entry.value:.3g} ± {entry.half:.1g}<br>"
+            f"{entry.seeds} × {entry.count} images; as many real ones {entry.floor:.2g}"
+        )
+        by.setdefault(entry.method, []).append(figures.Point(entry.nfe, entry.value, entry.half, said))
+    title = f"{table.partition('-')[2]}: distance to the data against network calls"
+    return figures.Curves(by, "network calls", metric, title, begins)
 
 
 def beside(
