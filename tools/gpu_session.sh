@@ -117,6 +117,7 @@ of_pixels() {
   many cifar10-parallel:4300 cifar10-single:4300 cifar10-either:4300 --at-once 3
   pixel cifar10 --only laws --out /tmp/res/none.json
   cp data/statistics/cifar10-scale.starts /tmp/res/
+  cp data/in_training/rows/pixel-cifar10-rivals.json /tmp/res/pixel-rivals.json || true # and goes on from there
   nice -n 5 bash -c "$(declare -f pixel); pixel cifar10 --only rivals --out /tmp/res/pixel-rivals.json" \
     > /tmp/res/pixel-rivals.log 2>&1 &
   images cifar10 "" 4

@@ -60,8 +60,6 @@ RIVALS = {
 """The samplers of Tables 1 and 2, and DDPM with as many steps as T: sampler, network calls, grid."""
 LATE = "either"
 """The head that came later than the rest: it may be missing, and its weights stand in its own rows alone."""
-OPTIONAL = (LATE, "scale-log")
-"""What may be missing: for T of 100 and 200 the scale's logarithm is not trained again."""
 KEYS = (
     *("kind", "data", "suffix", "T", "gamma", "weights", LATE, "checkpoint", "who", "i"),
     *("reading", "factor", "fresh", "size", "side", "form", "start", "seed", "images", "label", "batch", "sampled"),
@@ -114,9 +112,13 @@ def identity(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def missing(data_name: str, suffix: str, folder: Path) -> list[str]:
-    """The networks that a data set cannot be measured without and that are not there."""
+    """The networks that a data set cannot be measured without and that are not there.
+
+    With T of 100 and 200 the scale's logarithm may be missing: the two are compared at 50.
+    """
     there = pixel_aware.there(data_name, suffix, folder)
-    return [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in {*there, *OPTIONAL}]
+    spare = {LATE, "scale-log"} if suffix else {LATE}
+    return [name for end, name in pixel_aware.names(data_name, suffix).items() if end not in {*there, *spare}]
 
 
 def measure(
@@ -190,7 +192,8 @@ def measure(
     if not table.has(kind="algorithm", **about):
         rows = measures.algorithm_errors(unseen[:64], parallel.gamma, parallel.steps, SIZES)
         table.add(*({"kind": "algorithm", **about, **row} for row in rows))
-    if not table.has(kind="squares", **about):
+    if not table.has(kind="squares", count=count, **about):
+        table.clear(kind="squares", **about)
         table.add(*({"kind": "squares", **about, **row} for row in measures.squares(source, count)))
 
     forms(networks, table, about, late, count, seeds, folder, part)

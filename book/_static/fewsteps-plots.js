@@ -1,7 +1,7 @@
 /* Figures that answer to the pointer: plotly's, of plain JSON in the page (fewsteps.figures.Curves). The library is a
    megabyte, so it is loaded when the first of them comes near, from this site. Colours follow the theme. In place of
-   plotly's legend there is a box to tick for every curve, by mouse and by keyboard. Without this script the numbers are
-   in the table that a figure names. */
+   plotly's legend there is a box to tick for every curve, by mouse and by keyboard; what is said at the pointer is in
+   the table that a figure names. */
 (function () {
   "use strict";
 
@@ -42,10 +42,26 @@
     };
   }
 
+  const DASHES = { solid: "", dash: "6 3", dot: "2 2", dashdot: "6 2 2 2", longdash: "10 3", longdashdot: "10 2 2 2" };
+
+  function swatch({ color, dash }) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 28 4");
+    svg.setAttribute("aria-hidden", "true");
+    const line = document.createElementNS(svg.namespaceURI, "path");
+    line.setAttribute("d", "M0 2H28");
+    line.setAttribute("stroke", color);
+    line.setAttribute("stroke-width", "2.5");
+    line.setAttribute("stroke-dasharray", DASHES[dash]);
+    svg.append(line);
+    return svg;
+  }
+
   /** A box for every curve, beside the colour that it is drawn in. */
   function chooser(curves, again) {
     const field = document.createElement("fieldset");
     field.className = "fs-curves-chosen";
+    field.setAttribute("aria-label", "Curves");
     for (const curve of curves) {
       const label = document.createElement("label");
       const box = document.createElement("input");
@@ -56,20 +72,19 @@
         curve.visible = box.checked;
         again();
       });
-      const swatch = document.createElement("span");
-      swatch.style.borderTopColor = curve.line.color;
-      swatch.style.borderTopStyle = { solid: "solid", dot: "dotted" }[curve.line.dash] ?? "dashed";
-      label.append(box, swatch, curve.name);
+      label.append(box, swatch(curve.line), curve.name);
       field.append(label);
     }
     return field;
   }
 
-  async function draw(place, saved) {
+  async function draw(place, script) {
+    const saved = JSON.parse(script.textContent);
     const plotly = await loaded();
     const config = { displayModeBar: false, responsive: true };
     await plotly.newPlot(place, saved.data, layoutOf(saved.layout), config);
     const again = () => plotly.react(place, saved.data, layoutOf(saved.layout), config);
+    place.setAttribute("aria-hidden", "true"); // loose words and numbers: the boxes and the table say it better
     place.after(chooser(saved.data, again));
     new MutationObserver(again).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   }
@@ -80,8 +95,9 @@
       near.unobserve(target);
       const place = document.createElement("div");
       place.className = "fs-curves-drawn";
-      target.append(place);
-      draw(place, JSON.parse(target.querySelector("script").textContent)).catch((error) => {
+      const script = target.querySelector("script");
+      script.after(place);
+      draw(place, script).catch((error) => {
         place.textContent = `This figure could not be drawn: ${error.message}.`;
       });
     }

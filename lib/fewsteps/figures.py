@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -162,7 +162,17 @@ def shown(rows: Mapping[str, Tensor], otherwise: str, columns: Sequence[str] = (
 
 
 class Point(NamedTuple):
-    """A point of a curve: where it is, half of its interval, and what is said of it under the pointer."""
+    """A point of a curve.
+
+    Attributes
+    ----------
+    x, y : float
+        Positive.
+    half : float
+        Half of the interval of `y`.
+    said : str
+        Of the point under the pointer, with plotly's own few tags: <b> and <br>.
+    """
 
     x: float
     y: float
@@ -174,19 +184,17 @@ class Point(NamedTuple):
 class Curves:
     """Curves with intervals that answer to the pointer, both axes logarithmic: the last expression of a cell.
 
-    In the book ``fewsteps-plots.js`` draws it, with a box to tick for every curve; in Jupyter plotly's own renderer
-    does. The numbers under the pointer have to be in a table on the page as well, which whoever has none is pointed to.
+    In the book ``fewsteps-plots.js`` draws it, with a box to tick for every curve; where plotly's own renderer is, as
+    in JupyterLab, that does. Everywhere else, and on paper, a line says where the numbers are: a table on the page.
 
     Parameters
     ----------
     lines : mapping of name to sequence of Point
-        In the order of the legend, after those that are drawn at first.
     x, y : str
         What the axes say.
     title : str
-        Said aloud as well, where the figure cannot be seen.
-    begins : collection of str
-        The curves that are drawn at first; the others are drawn once their name is chosen.
+    begins : sequence of str
+        The curves that are drawn at first, in the order of `COLOURS`; the others, behind them, once they are chosen.
     table : str
         Where the same numbers are, as in "the table above".
     """
@@ -195,14 +203,14 @@ class Curves:
     x: str
     y: str
     title: str
-    begins: Collection[str]
+    begins: Sequence[str]
     table: str = "the table above"
 
     def plain(self) -> dict[str, Any]:
         """Plotly's description of the figure: lists, numbers and words."""
         dashes = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-        # Curves that are seen at first get a look each; of the others a look may be another's again.
-        order = sorted(self.lines, key=lambda name: name not in self.begins)
+        first = [name for name in self.begins if name in self.lines]
+        order = [*first, *(name for name in self.lines if name not in first)]
         bars, data = {"width": 2, "thickness": 1}, []
         for k, name in enumerate(order):
             points = self.lines[name]
@@ -216,36 +224,34 @@ class Curves:
                     "error_y": {"type": "data", "array": [_short(point.half) for point in points], **bars},
                     "text": [point.said for point in points],
                     "hovertemplate": "%{text}<extra></extra>",
-                    "line": {"color": COLOURS[k % 6], "dash": dashes[(k + k // 6) % 6]},
-                    "visible": True if name in self.begins else "legendonly",
+                    "line": {"color": COLOURS[k % 6], "dash": dashes[(k + k // 6) % 6]},  # 36 looks
+                    "visible": True if name in first else "legendonly",
                 }
             )
         places = sorted({point.x for points in self.lines.values() for point in points})
-        shared = {"type": "log", "automargin": True}
+        ends = _ends([point.y for points in self.lines.values() for point in points])
+        shared = {"type": "log", "automargin": True, "fixedrange": True}
         layout = {
-            "title": {"text": self.title, "font": {"size": 15}},
             "xaxis": {**shared, "title": {"text": self.x}, "tickvals": places, "ticktext": [f"{v:g}" for v in places]},
-            "yaxis": {
-                **shared,
-                "title": {"text": self.y},
-                **_ends([p.y for points in self.lines.values() for p in points]),
-            },
-            "margin": {"l": 50, "r": 10, "t": 50, "b": 40},
+            "yaxis": {**shared, "title": {"text": self.y}, **ends},
+            "margin": {"l": 50, "r": 10, "t": 10, "b": 40},
             "hovermode": "closest",
         }
         return {"data": data, "layout": layout}
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         plain = self.plain()
-        saved = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-        title, elsewhere = (html.escape(words) for words in (f"{self.title}; by keyboard: {self.table}.", self.table))
+        # Nothing in a name may look like a tag to whoever reads the page.
+        saved = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+        title, elsewhere = html.escape(self.title), html.escape(self.table)
+        page = (
+            f'<div class="fs-curves" role="group" aria-label="{title}"><p class="fs-curves-title">{title}</p>'
+            f'<script type="application/json">{saved}</script>'
+            f'<p class="fs-curves-else">These numbers are in {elsewhere} as well.</p></div>'
+        )
         return {
             "application/vnd.plotly.v1+json": plain,
-            "text/html": (
-                f'<div class="fs-curves" role="group" aria-label="{title}">'
-                f'<script type="application/json">{saved}</script>'
-                f"<noscript>This figure needs JavaScript; its numbers are in {elsewhere}.</noscript></div>"
-            ),
+            "text/html": page,
             "text/plain": f"{self.title}: {', '.join(self.lines)}.",
         }
 
@@ -308,9 +314,10 @@ def measured(
 
 def _ends(values: Sequence[float]) -> dict[str, Any]:
     """The range of a logarithmic axis, by values and not by intervals, which may reach 0, and marks along it."""
-    if not values:
+    seen = [value for value in values if value > 0]
+    if not seen:
         return {}
-    low, high = 0.7 * min(values), 1.4 * max(values)
+    low, high = 0.7 * min(seen), 1.4 * max(seen)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     marks = (1,) if high > 100 * low else (1, 2, 5)
     places = [_short(mark * 10.0**decade) for decade in decades for mark in marks]

@@ -15,12 +15,15 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "node_modules" / "plotly.js-basic-dist-min" / "plotly-basic.min.js"
 
 
+ODD = "one <!--<script></script>"
+
+
 def curves():
     lines = {
-        "one </script>": [figures.Point(10, 2.00001, 0.1, "one, ten"), figures.Point(100, 0.5, 0.6, "one, a hundred")],
+        ODD: [figures.Point(10, 2.00001, 0.1, "one, ten"), figures.Point(100, 0.5, 0.6, "one, a hundred")],
         "other": [figures.Point(20, 1.0, 0.1, "other, twenty")],
     }
-    return figures.Curves(lines, "calls", "FD", "Distance & calls", {"other"}, "the table below")
+    return figures.Curves(lines, "calls", "FD", "Distance & calls", ["other", "unknown"], "the table below")
 
 
 def test_what_is_drawn_at_first_comes_first_and_looks_differ():
@@ -32,14 +35,19 @@ def test_what_is_drawn_at_first_comes_first_and_looks_differ():
     assert second["y"] == [2.0, 0.5] and second["text"] == ["one, ten", "one, a hundred"]
     assert plain["layout"]["xaxis"]["tickvals"] == [10, 20, 100]
     assert plain["layout"]["yaxis"]["ticktext"] == ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50"]
+    nothing = figures.Curves({"a": [figures.Point(1, 0.0, 0.1, "")]}, "x", "y", "t", ()).plain()["layout"]
+    assert "range" not in nothing["yaxis"]
     go.Figure(plain)  # which refuses what it does not know
-    many = figures.Curves({str(k): [] for k in range(30)}, "x", "y", "t", ()).plain()["data"]
+    many = figures.Curves({str(k): [] for k in range(30)}, "x", "y", "t", ["7", "3"]).plain()["data"]
     assert len({(line["line"]["color"], line["line"]["dash"]) for line in many}) == 30
+    # Those that are drawn at first have the colours of a static figure with the same list.
+    assert [line["name"] for line in many[:3]] == ["7", "3", "0"] and many[0]["line"]["color"] == figures.COLOURS[0]
 
 
 def test_a_name_cannot_end_the_script_it_is_written_in():
     made = curves()._repr_mimebundle_()
-    assert made["text/html"].count("</script>") == 1 and 'aria-label="Distance &amp; calls; by' in made["text/html"]
+    assert made["text/html"].count("<script") == made["text/html"].count("</script>") == 1
+    assert "<!--" not in made["text/html"] and 'aria-label="Distance &amp; calls"' in made["text/html"]
     saved = re.search(r'json">(.*)</script>', made["text/html"])[1]
     assert json.loads(saved) == made["application/vnd.plotly.v1+json"] == curves().plain()
 
@@ -52,6 +60,7 @@ def test_every_method_of_a_scoreboard_has_its_numbers():
     ddim = next(entry for entry in entries if (entry.method, entry.nfe) == ("DDIM", 20))
     point = next(point for point in made.lines["DDIM"] if point.x == 20)
     assert (point.y, point.half) == (ddim.value, ddim.half) and f"20 calls: {ddim.value:.3g}" in point.said
+    assert "20 calls, 19 made" in next(point for point in made.lines["Heun"] if point.x == 20).said
 
 
 @pytest.fixture
@@ -94,7 +103,7 @@ class TestInTheBrowser:
         assert "other, twenty" in page.locator(".hoverlayer").text_content()
         boxes = page.get_by_role("checkbox")
         assert [box.is_checked() for box in boxes.all()] == [True, False]
-        page.get_by_label("one </script>").press(" ")  # by keyboard
+        page.get_by_label(ODD).press(" ")  # by keyboard
         page.wait_for_function("document.querySelectorAll('.scatterlayer .trace').length === 2")
         colour = "document.querySelector('.xtitle').style.fill"
         assert page.evaluate(colour) == "rgb(1, 2, 3)"
@@ -107,3 +116,4 @@ class TestInTheBrowser:
         page = opened(library=False).page
         page.locator(".fs-curves").scroll_into_view_if_needed()
         page.wait_for_function("document.querySelector('.fs-curves').textContent.includes('could not be drawn')")
+        assert page.get_by_text("in the table below").is_visible()

@@ -185,10 +185,12 @@ def test_the_head_that_came_late_may_be_missing(tool, stand_ins):
 
 def test_without_the_scales_logarithm_all_else_is_measured(tool, stand_ins, monkeypatch):
     """PX-5: of T = 100 and 200 it is not trained."""
-    for path in stand_ins.glob("digits-scale-log.*"):
-        path.unlink()
+    for end in ("scale", "direct", "parallel", "single"):
+        card, weights = checkpoints.load(f"digits-{end}", stand_ins)
+        checkpoints.save(stand_ins, card | {"name": f"digits-{end}-100"}, weights)
+    assert not tool.missing("digits", "-100", stand_ins)
     monkeypatch.setattr(tool, "forms", lambda *given: None)  # images know nothing of it
-    rows = run(tool, stand_ins, "--only", "networks")
+    rows = run(tool, stand_ins, "--only", "networks", "--suffix=-100")
     assert {row["who"] for row in rows if row["kind"] == "scale"} == {"scale", "direct", "constant"}
     assert {row["kind"] for row in rows} >= {"noise", "weights", "algorithm", "squares", "time"}
 
@@ -224,7 +226,7 @@ def test_other_weights_are_measured_again_and_rivals_are_not(tool, stand_ins, mo
 
 
 def test_networks_that_are_not_there_are_named(tool, tmp_path):
-    with pytest.raises(tool.DataError, match=r"digits-scale, digits-direct, .* are not among the checkpoints"):
+    with pytest.raises(tool.DataError, match=r"digits-scale, digits-scale-log, .* are not among the checkpoints"):
         run(tool, tmp_path)
 
 

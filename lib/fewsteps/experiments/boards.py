@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,15 +223,19 @@ def lines(table: str, methods: Iterable[str] | None = None, metric: str = "FD") 
     return ["method", *(f"{nfe} calls" for nfe in budgets)], rows
 
 
-def curves(table: str, begins: Collection[str], metric: str = "FD") -> figures.Curves:
-    """Every method's distance against its network calls, under the pointer.
+def curves(table: str, begins: Sequence[str], metric: str = "FD") -> figures.Curves:
+    """Every method's distance against the network calls that it was allowed, for the pointer.
 
     Parameters
     ----------
-    table : str
-    begins : collection of str
+    table, metric : str
+        As for :func:`read`.
+    begins : sequence of str
         The methods that are drawn at first.
-    metric : str
+
+    Returns
+    -------
+    fewsteps.figures.Curves
 
     Raises
     ------
@@ -240,13 +244,14 @@ def curves(table: str, begins: Collection[str], metric: str = "FD") -> figures.C
     """
     by: dict[str, list[figures.Point]] = {}
     for entry in read(table, metric):
+        made = "" if entry.calls == entry.nfe else f", {entry.calls:g} made"
         said = (
-            f"<b>{entry.method}</b><br>{entry.calls:g} calls: {entry.value:.3g} ± {entry.half:.1g}<br>"
+            f"<b>{entry.method}</b><br>{entry.nfe} calls{made}: {entry.value:.3g} ± {entry.half:.1g}<br>"
             f"{entry.seeds} × {entry.count} images; as many real ones {entry.floor:.2g}"
         )
         by.setdefault(entry.method, []).append(figures.Point(entry.nfe, entry.value, entry.half, said))
     title = f"{table.partition('-')[2]}: distance to the data against network calls"
-    return figures.Curves(by, "network calls", metric, title, begins)
+    return figures.Curves(by, "network calls allowed", metric, title, begins)
 
 
 def beside(

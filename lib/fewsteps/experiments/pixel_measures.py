@@ -603,6 +603,11 @@ def squares(source: Mapping[str, Any], count: int, sides: Sequence[int] = (2, 4,
     sides : sequence of int
         Of the squares, in pixels; those that do not divide the images' own are left out.
 
+    Returns
+    -------
+    list of dict
+        ``side``, and what :func:`distance` says.
+
     Notes
     -----
     Source: PX-8, PX-9 (a yardstick of this project's).

@@ -334,6 +334,12 @@ def toy(rows: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
 def squares(found: Measured) -> tuple[list[str], list[list[str]]]:
     """The distance of real test images of which only the means of squares are left, by their side.
 
+    Returns
+    -------
+    columns : list of str
+    lines : list of list of str
+        One, or none where they are not measured.
+
     Notes
     -----
     Source: PX-8, PX-9 (a yardstick of this project's).
@@ -344,10 +350,21 @@ def squares(found: Measured) -> tuple[list[str], list[list[str]]]:
 
 
 def as_far(found: Measured, value: float) -> str:
-    """Between which squares of :func:`squares` a distance lies, in words; nothing where they are not measured."""
+    """Between which squares of :func:`squares` a distance lies, in words; nothing where they are not measured.
+
+    Parameters
+    ----------
+    found : Measured
+    value : float
+        A distance of as many images.
+
+    Notes
+    -----
+    Source: PX-8, PX-9 (a yardstick of this project's).
+    """
     rows = sorted(found.of("squares"), key=lambda row: row["side"])
     nearer = [row["side"] for row in rows if row["value"] <= value]
-    farther = [row["side"] for row in rows if row["value"] > value]
+    farther = [row["side"] for row in rows if row["value"] > value and row["side"] > max(nearer, default=0)]
     if not rows:
         return ""
     if not nearer:

@@ -167,10 +167,9 @@ class ParallelNoise:
 
     @property
     def predicts(self) -> dict[str, Any]:
-        """Kind "parallel", the reading, and the estimator."""
-        return {"kind": "parallel", "gamma": self.gamma, "steps": self.steps, "reading": self.reading} | _named(
-            self.estimator
-        )
+        """Kind "parallel", the reading, how many sub-networks a step trains where it is not all, and the estimator."""
+        said = {"kind": "parallel", "gamma": self.gamma, "steps": self.steps, "reading": self.reading}
+        return said | ({"sampled": self.sampled} if self.sampled else {}) | _named(self.estimator)
 
     def __call__(
         self, network: Callable[..., Any], x0: Tensor, cond: Tensor | None, generator: torch.Generator
