@@ -71,14 +71,17 @@ def opened(tmp_path, visit):
         (tmp_path / "vendor").mkdir()
         if library:
             (tmp_path / "vendor" / "plotly.min.js").write_bytes(LIBRARY.read_bytes())
-        script = (ROOT / "book" / "_static" / "fewsteps-plots.js").read_text(encoding="utf-8")
-        (tmp_path / "fewsteps-plots.js").write_text(script, encoding="utf-8")
+        for name in ("fewsteps-plots.js", "fewsteps.css"):
+            (tmp_path / name).write_bytes((ROOT / "book" / "_static" / name).read_bytes())
         figure = curves()._repr_mimebundle_()["text/html"]
         (tmp_path / "page.html").write_text(
             '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
             "<style>:root { --pst-color-text-base: rgb(1, 2, 3); }"
-            "[data-theme=dark] { --pst-color-text-base: rgb(250, 251, 252); }</style>"
-            f'<div style="height: 3000px"></div>{figure}<script defer src="fewsteps-plots.js"></script>',
+            "[data-theme=dark] { --pst-color-text-base: rgb(250, 251, 252); }"
+            # What a cell writes as HTML stands on white in a dark theme.
+            "[data-theme=dark] .text_html { color: rgb(9, 9, 9); }</style>"
+            '<link rel="stylesheet" href="fewsteps.css"><div style="height: 3000px"></div>'
+            f'<div class="text_html">{figure}</div><script defer src="fewsteps-plots.js"></script>',
             encoding="utf-8",
         )
         visited = visit(tmp_path, "/page.html")
@@ -110,6 +113,7 @@ class TestInTheBrowser:
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
         page.wait_for_function(f"{colour} === 'rgb(250, 251, 252)'")
         assert page.locator(".scatterlayer .trace").count() == 2  # what was chosen stays
+        assert page.eval_on_selector(".fs-curves-chosen", "e => getComputedStyle(e).color") == "rgb(250, 251, 252)"
         assert visited.trouble == []
 
     def test_without_the_library_a_sentence_stands_there(self, opened):
