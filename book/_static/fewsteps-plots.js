@@ -23,13 +23,12 @@
   function themed() {
     const style = getComputedStyle(document.body);
     const colour = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
-    const grid = colour("--pst-color-border", "#c9ccd1");
-    const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid };
+    const [ink, grid] = [colour("--pst-color-text-base", style.color), colour("--pst-color-border", "#c9ccd1")];
     const back = colour("--pst-color-surface", "#f3f4f5");
     return {
-      font: { color: colour("--pst-color-text-base", style.color), family: style.fontFamily },
-      hoverlabel: { bgcolor: back, bordercolor: grid, font: { color: colour("--pst-color-text-base", style.color) } },
-      axis,
+      font: { color: ink, family: style.fontFamily },
+      hoverlabel: { bgcolor: back, bordercolor: grid, font: { color: ink } },
+      axis: { gridcolor: grid, zerolinecolor: grid, linecolor: grid },
     };
   }
 

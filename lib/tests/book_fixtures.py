@@ -87,6 +87,25 @@ def visit(browser) -> Iterator[Callable[..., Visit]]:
         running.server_close()
 
 
+@pytest.fixture
+def page_with(tmp_path, visit) -> Callable[[str, str], Visit]:
+    """Open a page that has the book's style and one of its scripts: ``page_with("fewsteps-tables.js", "<table>…")``."""
+
+    def open_page(script: str, body: str) -> Visit:
+        for name in (script, "fewsteps.css"):
+            shutil.copyfile(ROOT / "book" / "_static" / name, tmp_path / name)
+        (tmp_path / "page.html").write_text(
+            '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
+            f'<link rel="stylesheet" href="fewsteps.css">{body}<script defer src="{script}"></script>',
+            encoding="utf-8",
+        )
+        visited = visit(tmp_path, "/page.html")
+        visited.page.wait_for_load_state()
+        return visited
+
+    return open_page
+
+
 def _watch(visited: Visit, base: str) -> None:
     def judge(route) -> None:
         if route.request.url.startswith((base, "data:", "blob:")):

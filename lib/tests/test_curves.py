@@ -64,29 +64,22 @@ def test_every_method_of_a_scoreboard_has_its_numbers():
 
 
 @pytest.fixture
-def opened(tmp_path, visit):
+def opened(tmp_path, page_with):
     """A page with the figure far down, with plotly or without."""
 
     def open_page(*, library):
         (tmp_path / "vendor").mkdir()
         if library:
             (tmp_path / "vendor" / "plotly.min.js").write_bytes(LIBRARY.read_bytes())
-        for name in ("fewsteps-plots.js", "fewsteps.css"):
-            (tmp_path / name).write_bytes((ROOT / "book" / "_static" / name).read_bytes())
-        figure = curves()._repr_mimebundle_()["text/html"]
-        (tmp_path / "page.html").write_text(
-            '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
-            "<style>:root { --pst-color-text-base: rgb(1, 2, 3); }"
+        style = (
+            ":root { --pst-color-text-base: rgb(1, 2, 3); }"
             "[data-theme=dark] { --pst-color-text-base: rgb(250, 251, 252); }"
             # What a cell writes as HTML stands on white in a dark theme.
-            "[data-theme=dark] .text_html { color: rgb(9, 9, 9); }</style>"
-            '<link rel="stylesheet" href="fewsteps.css"><div style="height: 3000px"></div>'
-            f'<div class="text_html">{figure}</div><script defer src="fewsteps-plots.js"></script>',
-            encoding="utf-8",
+            "[data-theme=dark] .text_html { color: rgb(9, 9, 9); }"
         )
-        visited = visit(tmp_path, "/page.html")
-        visited.page.wait_for_load_state()
-        return visited
+        figure = curves()._repr_mimebundle_()["text/html"]
+        body = f'<style>{style}</style><div style="height: 3000px"></div><div class="text_html">{figure}</div>'
+        return page_with("fewsteps-plots.js", body)
 
     return open_page
 

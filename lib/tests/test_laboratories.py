@@ -310,6 +310,8 @@ def test_keyboard_reaches_and_moves_every_control(page, laboratory):
 def test_page_fits_and_reads_in_both_themes(page, scheme, width, laboratory):
     """No sideways scrolling, text with a contrast of at least 4.5 to its panel, and words for every picture."""
     visited = laboratory(page, color_scheme=scheme, viewport={"width": width, "height": 900})
+    # The fixture waits for the first figure; a page may have another.
+    visited.page.wait_for_function("[...document.querySelectorAll('.fs-lab')].every((lab) => lab.dataset.draws)")
     assert visited.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     colours = visited.page.evaluate(
         """() => {

@@ -1,11 +1,7 @@
 """Tables of the book's pages: sorted by any column and filtered by words, by mouse and by keyboard."""
 
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-STATIC = ROOT / "book" / "_static"
 METHODS = ["reverse diffusion", "ancestral", "DDIM", "Heun", "2M", "best TDAS", "best PDS"]
 VALUES = ["1.2 ± 0.1", "−3·10⁻³", "5·10⁴", "–", "0.5 [0.4, 0.6]", "12", "1,000"]
 
@@ -16,23 +12,9 @@ def table(count):
 
 
 @pytest.fixture
-def opened(tmp_path, visit):
-    """A page with a table of so many rows, and the book's own script and style."""
-
-    def open_page(count):
-        for name in ("fewsteps-tables.js", "fewsteps.css"):
-            (tmp_path / name).write_text((STATIC / name).read_text(encoding="utf-8"), encoding="utf-8")
-        (tmp_path / "page.html").write_text(
-            '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">'
-            '<link rel="stylesheet" href="fewsteps.css">'
-            f'<article class="bd-article">{table(count)}</article><script defer src="fewsteps-tables.js"></script>',
-            encoding="utf-8",
-        )
-        visited = visit(tmp_path, "/page.html")
-        visited.page.wait_for_load_state()
-        return visited
-
-    return open_page
+def opened(page_with):
+    """A page with a table of so many rows."""
+    return lambda count: page_with("fewsteps-tables.js", f'<article class="bd-article">{table(count)}</article>')
 
 
 def column(page, place):

@@ -457,7 +457,7 @@ def pixel_aware(like: Recipe, steps: int = 50, *, sampled: int = 0, suffix: str 
     through = dict(kept=8 * channels, latent=max(256, 128 * channels))
     scale = dict(kind="scale", channels=channels, size=like.size, width=32, multipliers=[1, 2, 3], **through)
     # A patch of 2 x 2 pixels in colour is 12 numbers, and noise needs all of them: with 4 channels in a sub-network
-    # those of CIFAR-10 were farther from the noises than a linear regression, after 4,317 steps.
+    # those of CIFAR-10 were farther from the noises than a linear regression.
     hidden = 4 * channels
     parallel = dict(kind="parallel", channels=channels, size=like.size, width=32, multipliers=[1, 2, 2], hidden=hidden)
     estimator = f"{like.name}-scale{suffix}"
@@ -511,7 +511,7 @@ RECIPES |= {
     made.name: made
     for made in (
         *(made for name in ("mnist", "fashion") for made in pixel_aware(RECIPES[name])),
-        # Three times as wide in colour: with all 50 in a step it takes 1.7 times as long as with 16.
+        # Sub-networks are three times as wide in colour: all 50 in a step take nearly three times as long as 16.
         *pixel_aware(RECIPES["cifar10"], sampled=16),
         *pixel_aware(RECIPES["mnist"], 100, sampled=50, suffix="-100"),
         *pixel_aware(RECIPES["mnist"], 200, sampled=50, suffix="-200"),

@@ -226,7 +226,8 @@ export function plot(stageOf, { title, x, y, series, height = 250 }) {
 
   function update(data, mark = null, description = "") {
     last = [data, mark, description];
-    if (!width) return;
+    svg.setAttribute("aria-label", `${title}. ${y.label} against ${x.label}. ${description}`);
+    if (!width) return; // it is drawn as soon as the page knows how wide it is; its words do not wait for that
     for (const { key } of series) {
       paths[key].setAttribute("d", data[key] ? trace(data[key]) : "");
       if (keyOf[key]) keyOf[key].hidden = !data[key];
@@ -236,7 +237,6 @@ export function plot(stageOf, { title, x, y, series, height = 250 }) {
       const at = toX(mark);
       for (const [key, v] of Object.entries({ x1: at, x2: at, y1: margin.top, y2: height - margin.bottom })) marker.setAttribute(key, v);
     }
-    svg.setAttribute("aria-label", `${title}. ${y.label} against ${x.label}. ${description}`);
   }
 
   const keyOf = {};
