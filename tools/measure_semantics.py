@@ -70,7 +70,10 @@ def described(smooth: semantics.Smoothness) -> dict[str, Any]:
 
 
 def of_directions(model: Trained, images: Tensor, labels: Tensor, classifier: Classifier) -> list[dict[str, Any]]:
-    """Every class as an attribute: accuracy of the linear classifier, and the class's probability before and after."""
+    """Every class as an attribute: accuracy of the linear classifier, how far the means are apart in units of the
+    typical length of a vector, and the class's probability before edits and after them, near and far along the normal
+    of the classifier, and far along the difference of the means.
+    """
     encoder = model.encoder
     z_sem = torch.cat([encoder(2 * part - 1) for part in images.split(256)])
     vectors, said = encoder.normalise(z_sem), []
@@ -78,15 +81,21 @@ def of_directions(model: Trained, images: Tensor, labels: Tensor, classifier: Cl
     for k in range(int(labels.max()) + 1):
         found = semantics.direction(vectors[:JUDGED], labels[:JUDGED] == k)
         without = labels[-PAIRS:] != k
-        moved = inputs.given("z_T", semantics.edited(model, inputs.value("z_T"), found.vector))
-        chances = [
-            float(classifier(adversarial.generate(model, some)).softmax(1)[without, k].mean())
-            for some in (inputs, moved)
-        ]
+
+        def chance(vector: Tensor, reach: float, k: int = k, without: Tensor = without) -> float:
+            moved = inputs.given("z_T", semantics.edited(model, inputs.value("z_T"), vector, reach))
+            return float(classifier(adversarial.generate(model, moved)).softmax(1)[without, k].mean())
+
+        chances = {
+            "before": chance(found.vector, 0.0),
+            "after": chance(found.vector, semantics.REACH),
+            "far": chance(found.vector, semantics.FAR),
+            "between": chance(found.between, semantics.FAR),
+        }
         # What an edit by 1 adds to z_T, so that a page needs no moments: z = centre + spread * normalised.
-        moves = encoder.spread * found.vector * encoder.latent**0.5
+        moves = encoder.spread * found.between * encoder.latent**0.5
         said.append(
-            {"class": k, "accuracy": found.accuracy, "before": chances[0], "after": chances[1]}
+            {"class": k, "accuracy": found.accuracy, "gap": found.gap / encoder.latent**0.5, **chances}
             | {"moves": [float(f"{value:.5g}") for value in moves.tolist()]}
         )
     return said

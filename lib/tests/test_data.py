@@ -941,3 +941,15 @@ def test_at_hand_tells_what_needs_no_download(monkeypatch, tmp_path):
     assert data.at_hand("cifar10")
     with pytest.raises(ParameterError, match="name must be one of"):
         data.at_hand("imagenet")
+
+
+def test_classes_have_names_in_the_order_of_their_labels():
+    """As torchvision calls them, but for capitals and a slash."""
+    from torchvision.datasets import FashionMNIST
+
+    theirs = [name.lower().replace("t-shirt/top", "t-shirt or top") for name in FashionMNIST.classes]
+    assert [name.lower() for name in data.class_names("fashion_mnist")] == theirs
+    assert data.class_names("digits") == data.class_names("mnist") == tuple("0123456789")
+    assert len(set(data.class_names("cifar10"))) == 10 and data.class_names("photos") == ()
+    with pytest.raises(ParameterError):
+        data.class_names("imagenet")

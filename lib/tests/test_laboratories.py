@@ -10,11 +10,12 @@ import time
 import pytest
 
 import lab_page
-from fewsteps import data, theory, widgets
+from fewsteps import checkpoints, data, theory, widgets
 from fewsteps import schedules as sch
 from fewsteps.errors import ParameterError
-from fewsteps.experiments import slim, slim_tables
+from fewsteps.experiments import semantic_tables, slim, slim_tables
 from fewsteps.widgets.bundle import bundle
+from fewsteps.widgets.semantic import COUNT
 
 pytestmark = pytest.mark.browser
 
@@ -23,6 +24,15 @@ def slim_lab(**traits):
     """Of the networks and gates that chapter 08 shows, all but the teacher, which the smoke book does not export."""
     gates = slim_tables.measured("fashion")[slim.SLIM]["gates"]
     return widgets.SlimLab({"Lite": "fashion-lite", "slim": "fashion-wsf"}, gates, ([0.1, 0.2], [1.0, 0.5]), **traits)
+
+
+def semantic_lab(**traits):
+    """The generator that chapter 10 shows, with the vectors and the directions that were measured of it."""
+    found = semantic_tables.read("fashion_mnist")
+    name = "fashion-progddgan-long"
+    weights = checkpoints.card(name)["weights"]["sha256"]
+    ends, directions = semantic_tables.ends(found, weights), semantic_tables.moves(found, weights)
+    return widgets.SemanticLab(name, (ends[:COUNT], ends[COUNT:]), directions, **traits)
 
 
 LABORATORIES = {
@@ -37,6 +47,7 @@ LABORATORIES = {
     "notebooks/07_best_filter.html": "board",
     "notebooks/08_spectral_diffusion.html": "slim",
     "notebooks/09_pixel_aware.html": "pixel",
+    "notebooks/10_progressive_ddgan.html": "semantic",
     "notebooks/13_gallery.html": "steps",
 }
 KINDS = {
@@ -51,6 +62,7 @@ KINDS = {
     "board": widgets.BoardLab,
     "slim": slim_lab,
     "pixel": widgets.PixelLab,
+    "semantic": semantic_lab,
     "steps": widgets.StepsLab,
 }
 # The choice whose every option is tried at both ends of every slider, because it changes what is computed.
@@ -66,6 +78,7 @@ DECISIVE = {
     "board": "spectrum",
     "slim": "layer",
     "pixel": "form",
+    "semantic": "direction",
     "steps": "network",
 }
 MEDIAN_MS, FIRST_DRAW_S = 50, 4
@@ -76,7 +89,10 @@ async ([name, count]) => {
   const root = document.querySelector(".fs-lab");
   const input = root.querySelector(`input[type=range][data-name=${name}]`);
   const sum = ({ data }) => data.reduce((a, v, i) => (a + v * (i % 251)) % 1000003, 0);
+  // What this one draws without its network are words: the pictures that it has are those of its beginning.
+  const words = root.dataset.lab === "semantic" ? [root.querySelector(".fs-summary").textContent] : [];
   const looks = () => [
+    ...words,
     ...[...root.querySelectorAll("path.fs-line, .fs-mark")].map((p) => p.getAttribute("d") ?? p.getAttribute("x1")),
     ...[...root.querySelectorAll("canvas")].map((c) => sum(c.getContext("2d").getImageData(0, 0, c.width, c.height))),
   ].join();

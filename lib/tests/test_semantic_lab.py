@@ -236,7 +236,7 @@ class TestLab:
                 r"directions\['x'\] must have the shape \(6,\)",
             ),
             ("small", {"semantic": 1.5}, ParameterError, "semantic must be a number of at least 0 and at most 1"),
-            ("small", {"reach": 1}, ParameterError, "reach must be a number of at least -0.6 and at most 0.6"),
+            ("small", {"reach": 2}, ParameterError, "reach must be a number of at least -1 and at most 1"),
             ("small", {"direction": "nine"}, ParameterError, "direction must be one of none, two, five, not 'nine'"),
             ("small", {"seed": 50}, ParameterError, "seed must be an integer from 0 to 49"),
             (
@@ -277,6 +277,10 @@ def test_sliders_draw_anew_in_the_page(gans, tmp_path, visit):
         steps = list(lab(gans, seed=5, **given).walk())
         return [255 * (step.x0_hat[:, 0].numpy() + 1) / 2 for step in steps]
 
+    # Its first images come with the page.
+    for mine, wanted in zip(shown(), torchs(), strict=True):
+        assert np.abs(mine - wanted).max() <= 0.52
+    assert "stay as they were" not in page.locator(".fs-summary").text_content()
     page.locator(".fs-go").click()
     phase(page, "done")
     assert figure.setting["file"] in asked

@@ -251,6 +251,15 @@ class TestDirections:
         assert float(found.vector @ w) > 0.99 and found.accuracy > 0.95 and found.count == 2000
         assert float(found.vector.norm()) == pytest.approx(1)
 
+    def test_the_difference_of_the_means_is_another_direction(self):
+        """PD-7: told apart best across the direction that varies least, though the means differ along the other as much."""
+        has = torch.arange(8000) % 2 == 0
+        z = drawn(8000, 2) * torch.tensor([1.0, 0.1]).double() + 0.5 * has[:, None]
+        found = semantics.direction(z, has)
+        assert float(found.vector[1]) > 0.95
+        torch.testing.assert_close(found.between, torch.full((2,), 0.5**0.5).double(), rtol=0.1, atol=0)
+        assert found.gap == pytest.approx(0.5**0.5, rel=0.1)
+
     def test_against_scikit_learn(self):
         """PD-7: the same logistic regression, by somebody else's code."""
         from sklearn.linear_model import LogisticRegression

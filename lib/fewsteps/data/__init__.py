@@ -17,8 +17,8 @@ is set nothing is downloaded. ``FEWSTEPS_CACHE`` (default ``~/.cache/fewsteps``)
 are kept.
 """
 
-from fewsteps.data.catalog import NAMES, at_hand, load
+from fewsteps.data.catalog import NAMES, at_hand, class_names, load
 from fewsteps.data.images import Images
 from fewsteps.data.patches import patches
 
-__all__ = ["NAMES", "Images", "at_hand", "load", "patches"]
+__all__ = ["NAMES", "Images", "at_hand", "class_names", "load", "patches"]

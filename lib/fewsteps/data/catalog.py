@@ -17,24 +17,32 @@ SMALLEST = 4
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the list: the default and the largest side in pixels, the splits, and the line for `Images.source`."""
+    """One row of the list: the default and the largest side in pixels, the splits, the line for `Images.source`, and
+    what its classes are called, in their order.
+    """
 
     size: int
     largest: int
     splits: tuple[str, ...]
     source: str
     frame: bool = False
+    classes: tuple[str, ...] = ()
 
 
 TWO = ("train", "test")
 ONE = ("train",)
+FIGURES = tuple("0123456789")
+GARMENTS = (
+    "T-shirt or top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 # Photographs are never enlarged: interpolation would leave the new frequencies empty, and spectra are what these sets
 # are for. Drawn characters may be, up to a side at which 60,000 of them still fit in memory.
 CATALOG = {
-    "mnist": Entry(28, 64, TWO, "MNIST handwritten digits, byte-exact; usually given as CC BY-SA 3.0", frame=True),
-    "fashion_mnist": Entry(28, 64, TWO, "Fashion-MNIST (Zalando Research), byte-exact; MIT", frame=True),
-    "cifar10": Entry(32, 32, TWO, "CIFAR-10, lossless; no licence stated, cite Krizhevsky 2009"),
+    "mnist": Entry(28, 64, TWO, "MNIST handwritten digits, byte-exact; usually given as CC BY-SA 3.0", True, FIGURES),
+    "fashion_mnist": Entry(28, 64, TWO, "Fashion-MNIST (Zalando Research), byte-exact; MIT", True, GARMENTS),
+    "cifar10": Entry(32, 32, TWO, "CIFAR-10, lossless; no licence stated, cite Krizhevsky 2009", classes=THINGS),
     "lfw": Entry(
         64,
         64,
@@ -42,7 +50,11 @@ CATALOG = {
         "Labeled Faces in the Wild, deep-funneled, 2x2 average of the central 128 px, from JPEG; public for research",
     ),
     "digits": Entry(
-        8, 64, TWO, "UCI optical recognition of handwritten digits, 17 grey levels, exact; given as CC BY 4.0"
+        8,
+        64,
+        TWO,
+        "UCI optical recognition of handwritten digits, 17 grey levels, exact; given as CC BY 4.0",
+        classes=FIGURES,
     ),
     "photos": Entry(
         256,
@@ -120,6 +132,22 @@ def at_hand(name: str) -> bool:
     if folder:
         return Path(folder).expanduser().is_dir()
     return name != "kodak" and any((cache.root() / name).glob("*/*"))
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """What the classes of a data set are called, in the order of its labels; none where it has no classes.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`.
+
+    Raises
+    ------
+    ParameterError
+        If it is none of them.
+    """
+    return _check(name, "train", None).classes
 
 
 def _check(name: object, split: object, size: object) -> Entry:

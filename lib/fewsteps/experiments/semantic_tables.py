@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from fewsteps import results
+from fewsteps.data import class_names
 from fewsteps.errors import DataError
 from fewsteps.experiments import boards
 from fewsteps.experiments.adversarial import POSTERIOR
 from fewsteps.experiments.gates import PRIOR_CALLS
 from fewsteps.experiments.grids import FEW_CALLS
+from fewsteps.experiments.semantics import FAR, REACH
 from fewsteps.losses import Adversarial
 from fewsteps.training.recipes import PLANNED, RECIPES, TABLE_1
 
@@ -38,6 +40,14 @@ CONTROLS = {"progddgan-constant": "P constant", "progddgan-uniform": "t uniform"
 KINDS = {"prior": "those of the priors", "gaussian": "Gaussian"}
 OTHERS = {"progddgan-free": "without Eq. 10", "progddgan-every": "with z_T at every step"}
 NEARER = "nearer to a training image than 1 % of test images"
+SAMPLERS = {"ddgan": "GAN", "ddim": "DDIM", "dpmpp_2m": "DPM-Solver++(2M)", "test images": "test images"}
+"""Of those that several judges have seen, the ones that chapter 10 shows, and what they are called."""
+EDITS = {
+    "before": "its probability before",
+    "after": f"after {REACH:g} √d along the normal",
+    "far": f"after {FAR:g} √d",
+    "between": f"after {FAR:g} √d along the difference of the means",
+}
 MOVES = 0.5  # of how often z_T changes the class: a rival that moves less is no rival
 WORSE, FASTER = 1.5, 10  # times DDIM-50's distance and speed: above and below, PD-8 is overturned (data/claims.yaml)
 
@@ -409,7 +419,8 @@ def verdict_prior(found: Measured) -> str:
 
 
 def directions(found: Measured) -> tuple[list[str], list[list[str]]]:
-    """Every class as an attribute: how well it is found, and the class's probability before and after an edit.
+    """Every class as an attribute: how well it is found, how far its mean is from that of all else, and its probability
+    before and after edits: near and far along the classifier's normal, and far along the difference of the means.
 
     Notes
     -----
@@ -417,14 +428,19 @@ def directions(found: Measured) -> tuple[list[str], list[list[str]]]:
     """
     row = found.rows.get(found.trained(FULL), {})
     lines = [
-        [str(entry["class"]), f"{entry['accuracy']:.0%}", _number(entry["before"]), _number(entry["after"])]
+        [
+            class_names(found.data)[entry["class"]],
+            f"{entry['accuracy']:.0%}",
+            *(_number(entry[key]) for key in ("gap", *EDITS)),
+        ]
         for entry in row.get("directions", [])
     ]
-    return ["class", "accuracy of the linear classifier", "its probability before", "after the edit"], lines
+    return ["class", "accuracy of the linear classifier", "means apart, in √d", *EDITS.values()], lines
 
 
 def moves(found: Measured, weights: str) -> dict[str, Tensor]:
-    """What an edit by 1 towards a class adds to z_T, (latent,), by the number of the class; none of other weights.
+    """What an edit by 1 towards a class, along the difference of the means, adds to z_T, (latent,), by the class's
+    name; none of other weights.
 
     Parameters
     ----------
@@ -439,7 +455,8 @@ def moves(found: Measured, weights: str) -> dict[str, Tensor]:
     row = found.rows.get(found.trained(FULL), {})
     if row.get("weights") != weights:
         return {}
-    return {str(entry["class"]): torch.tensor(entry["moves"]) for entry in row["directions"] if "moves" in entry}
+    called = class_names(found.data)
+    return {called[entry["class"]]: torch.tensor(entry["moves"]) for entry in row["directions"] if "moves" in entry}
 
 
 def ends(found: Measured, weights: str) -> Tensor | None:
@@ -494,6 +511,63 @@ def speed(found: Measured) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return ["method", "network calls", "s for 100 images", "FD", *SCORES], lines
+
+
+def judges(found: Measured) -> tuple[list[str], list[list[str]]]:
+    """Distances of the same images in the features of several networks, of which the first has learnt these classes.
+
+    Notes
+    -----
+    Source: PD-8; ``tools/measure_agreement.py``.
+    """
+    seen = _judged(found)
+    names = list(dict.fromkeys(judge for distances in seen.values() for judge in distances))
+    ours = {row["checkpoint"]: found.title(end) for end, row in found.rows.items()}
+    lines = [
+        [
+            ours.get(who) or SAMPLERS.get(sampler, sampler),
+            str(nfe) if nfe else "–",
+            *(_number(d[name]) for name in names),
+        ]
+        for (who, sampler, nfe), d in seen.items()
+    ]
+    return ["method", "network calls", *(f"FD-{name}" for name in names)], lines
+
+
+def verdict_judges(found: Measured) -> str:
+    """How the full model stands beside DDIM with 50 calls, judge by judge.
+
+    Notes
+    -----
+    Source: PD-8.
+    """
+    full, rival = found.rows.get(found.trained(FULL)), RIVALS.get(found.data)
+    seen = _judged(found)
+    own = next((d for (who, _, _), d in seen.items() if full and who == full["checkpoint"]), None)
+    ddim = None if rival is None else seen.get((rival.checkpoint, "ddim", 50))
+    if own is None or ddim is None:
+        return f"The judges cannot be compared: {FULL} or DDIM with 50 calls was not shown to them on {found.data}."
+    ratios = {judge: own[judge] / ddim[judge] for judge in own}
+    said = ", ".join(f"{_number(ratio)} in those of {judge}" for judge, ratio in ratios.items())
+    if all(ratio < 1 for ratio in ratios.values()):
+        sees = "Every judge sees it nearer."
+    elif all(ratio <= WORSE for ratio in ratios.values()):
+        sees = f"Every judge sees it within {WORSE:g} times, and not every one nearer."
+    else:
+        sees = f"Not every judge sees it within {WORSE:g} times."
+    return f"The full model's distance over that of DDIM with 50 calls is {said}. {sees}"
+
+
+def _judged(found: Measured) -> dict[tuple[str, str, int], dict[str, float]]:
+    """By checkpoint, sampler and calls: the distance in the features of every judge."""
+    path, rival = results.FOLDER / "feature_agreement.json", RIVALS.get(found.data)
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() and rival else []
+    seen: dict[tuple[str, str, int], dict[str, float]] = {}
+    for row in rows:
+        if rival and row["network"] == rival.checkpoint and row["sampler"] in SAMPLERS:
+            key = (row.get("checkpoint", ""), row["sampler"], row["nfe"])
+            seen.setdefault(key, {})[row["extractor"]] = row["distance"]
+    return seen
 
 
 def verdict_speed(found: Measured) -> str:

@@ -28,8 +28,8 @@ from fewsteps.trained import Trained, to_images
 from fewsteps.training.recipes import Recipe
 
 Features = Callable[[Tensor], Tensor]
-REACH = 0.3
-"""How far an edit goes, in units of the typical length of a normalised vector: DiffAE's."""
+REACH, FAR = 0.3, 1.0
+"""How far edits go, in units of the typical length of a normalised vector: DiffAE's, and as far as classes are."""
 
 
 def lerp(first: Tensor, second: Tensor, w: float) -> Tensor:
@@ -121,7 +121,7 @@ def way_of_latent(model: Trained, seed: int = 0, steps: int = 7) -> Tensor:
 
 
 def edits(
-    model: Trained, moves: Mapping[str, Tensor], seed: int = 0, reach: float = 0.6, steps: int = 7, *, calls: int = 0
+    model: Trained, moves: Mapping[str, Tensor], seed: int = 0, reach: float = FAR, steps: int = 7, *, calls: int = 0
 ) -> dict[str, Tensor]:
     """One image with less and with more of every class, along the class's direction.
 
@@ -450,7 +450,11 @@ class Direction:
     Attributes
     ----------
     vector : Tensor, shape (latent,)
-        Of length 1, of normalised vectors.
+        Of length 1, of normalised vectors: the normal of the plane.
+    between : Tensor, shape (latent,)
+        Of length 1, from the mean of vectors without to the mean of those with.
+    gap : float
+        How far the two means are apart.
     accuracy : float
         Of the linear classifier on vectors that it has not seen, both classes counting alike.
     count : int
@@ -458,12 +462,17 @@ class Direction:
     """
 
     vector: Tensor
+    between: Tensor
+    gap: float
     accuracy: float
     count: int
 
 
 def direction(vectors: Tensor, has: Tensor, *, decay: float = 1e-2) -> Direction:
-    """The normal of the plane that tells images with an attribute from those without.
+    """The normal of the plane that tells images with an attribute from those without, and how their means differ.
+
+    The normal is where the two are told apart best, which may be across directions in which vectors hardly vary; the
+    difference of the means is where images of the one kind lie as seen from the other.
 
     Parameters
     ----------
@@ -514,7 +523,9 @@ def direction(vectors: Tensor, has: Tensor, *, decay: float = 1e-2) -> Direction
             break
     right = ((x[middle:] @ w > 0) == has[middle:]).double()
     accuracy = (right[has[middle:]].mean() + right[~has[middle:]].mean()) / 2
-    return Direction((w[:-1] / w[:-1].norm()).to(vectors), float(accuracy), len(vectors) - middle)
+    apart = vectors[:middle][has[:middle]].mean(0) - vectors[:middle][~has[:middle]].mean(0)
+    gap = float(apart.norm())
+    return Direction((w[:-1] / w[:-1].norm()).to(vectors), apart / gap, gap, float(accuracy), len(vectors) - middle)
 
 
 def edited(model: Trained, z_sem: Tensor, vector: Tensor, reach: float = REACH) -> Tensor:

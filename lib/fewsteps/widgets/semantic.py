@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ __all__ = ["SemanticLab"]
 
 COUNT = 6  # images
 OTHER = 50  # how far the seed of the second set is from that of the first
-REACH = 0.6
+REACH = 1.0
 MIXED = ("semantic", "start", "latent", "posterior")
 
 
@@ -47,7 +48,7 @@ class SemanticLab(Course):
     direction : str
         "none" or one of the directions.
     reach : float
-        From -0.6 to 0.6, in units of the typical length of a normalised vector.
+        From -1 to 1, in units of the typical length of a normalised vector.
     seed : int
         From 0 to 49, of A's noise.
 
@@ -129,6 +130,10 @@ class SemanticLab(Course):
             },
             **traits,
         )
+        # What the controls describe as the page opens, so that there is something to see before anything is fetched.
+        walked = list(self.walk())
+        shown = {"first": _bytes(walked[0].x0_hat), "last": _bytes(walked[-1].x0_hat)}
+        self.setting = {**self.setting, "shown": shown}
         self.on_msg(self._hear)
 
     @traitlets.validate(*MIXED, "direction", "reach", "seed")
@@ -188,6 +193,11 @@ class SemanticLab(Course):
 
     def _messages(self) -> Iterator[Message]:
         return (({"i": s.i, "level": s.t}, (s.x, (s.x0_hat + 1) / 2)) for s in self.walk())
+
+
+def _bytes(images: Tensor) -> str:
+    """Images in [-1, 1] as text for the page, a byte a pixel."""
+    return b64encode(((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy().tobytes()).decode()
 
 
 def _digits(vectors: Tensor) -> list[float]:

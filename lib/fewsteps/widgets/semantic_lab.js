@@ -35,7 +35,7 @@ function render({ model, el }) {
     ...(named.length
       ? [
           choice(on, model, { name: "direction", label: "Move z_T towards", options: [["none", "nothing"], ...named.map((name) => [name, name])] }),
-          slider(on, model, { name: "reach", label: "How far, in typical lengths", min: -0.6, max: 0.6, step: 0.01, format: (v) => v.toFixed(2).replace("-", "−") }),
+          slider(on, model, { name: "reach", label: "How far, in typical lengths", min: -1, max: 1, step: 0.01, format: (v) => v.toFixed(2).replace("-", "−") }),
         ]
       : []),
     slider(on, model, { name: "seed", label: "Seed of A; B has another", min: 0, max: OTHER - 1, step: 1, toTrait: Math.round, format: String }),
@@ -49,6 +49,7 @@ function render({ model, el }) {
     element("div", { class: "fs-controls" }, ...controls),
   );
   el.append(root);
+  const chosen = () => Object.fromEntries(traits.map((name) => [name, model.get(name)]));
   const fitting = columnsThatFit(on, root, count);
   let gone = false;
   on.onLeave(() => {
@@ -57,8 +58,9 @@ function render({ model, el }) {
     network?.end();
   });
 
-  const blank = new Float32Array(count * pixels).fill(0.5);
-  let held = { first: blank, last: blank, ms: 0 };
+  const pixelsOf = (text) => Float32Array.from(atob(text), (byte) => byte.charCodeAt(0) / 255);
+  let held = { first: pixelsOf(setting.shown.first), last: pixelsOf(setting.shown.last), ms: 0 };
+  const atFirst = JSON.stringify(chosen()); // what the page brings pictures of
   let heldKey = "";
   let live = false; // from the button on every move of a slider draws anew
   let running = null;
@@ -66,8 +68,6 @@ function render({ model, el }) {
   let phase = "idle"; // loading, running, done, failed
   let trouble = "";
   let warned = ""; // of a kernel that does not answer
-
-  const chosen = () => Object.fromEntries(traits.map((name) => [name, model.get(name)]));
 
   function inputsOf(now) {
     const sets = [now.seed, now.seed + OTHER].map((seed, k) => ({
@@ -164,7 +164,7 @@ function render({ model, el }) {
     const places = kinds.map((kind) => `${MIXED[kind].split(",")[0]} ${percent(now[kind])}`).join(", ");
     const moved = now.direction && now.direction !== "none" ? `; z_T moved by ${readable(now.reach)} towards ${now.direction}` : "";
     const status = {
-      idle: `Press Generate, and ${count} images are drawn; then every slider draws anew.`,
+      idle: `Press Generate, and every slider draws anew.${JSON.stringify(now) === atFirst ? "" : " Until then the images stay as they were."}`,
       loading: "The network is on its way.",
       running: "Drawing.",
       done: `${steps} calls of the generator in ${readable(held.ms)} ms, ${readable(held.ms / count)} ms per image.`,
