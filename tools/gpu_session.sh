@@ -16,9 +16,8 @@
 #                                                         the time is spent (back 0 again: everything once more)
 #
 # Seen on an H200 (27 November 2026): 37 s until the machine runs, 10 s for a call that carries 55 MiB; fourteen
-# trainings at once make 175 steps a second together, a full model 10.6, the baseline 16, and keep the card 97 % busy,
-# so the long ones go first, at a higher priority. The samplers of PixelAware's Tables 1 and 2 on CIFAR-10 took less
-# than four minutes beside them.
+# trainings at once make 175 steps a second together, a full model 10.6, the baseline 16, and keep the card 97 % busy.
+# The samplers of PixelAware's Tables 1 and 2 on CIFAR-10 took less than four minutes beside them.
 set -eu
 export FEWSTEPS_DATA=${FEWSTEPS_DATA:-/tmp/data}
 ROWS="ddgan2 progddgan ddgan2-features ddgan2-se ddgan2-pixels ddgan2-special"
@@ -134,8 +133,6 @@ all() {
   cd /tmp/tree
   export PYTHONPATH=/tmp/tree/lib OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
   export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824
-  many fashion-progddgan-long:7000 fashion-ddgan2-long:7000 fashion-ddgan4-long:7000 --at-once 3 &
-  export CUDA_MPS_CLIENT_PRIORITY=1 # below what is long
   many $(for row in $ROWS; do echo "fashion-$row:2600"; done) --at-once 7 &
   of_pixels &
   wait

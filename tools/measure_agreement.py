@@ -71,7 +71,8 @@ def measure(name: str) -> list[dict]:
     plans = [Plan(name, sampler=sampler, nfe=nfe, count=COUNT) for sampler, nfe in PLANS]
     if source["name"] == "cifar10":
         plans += [Plan(name, sampler=s, nfe=nfe, count=COUNT, prediction="by frequency") for s, nfe in CORRECTED]
-    plans += [Plan(checkpoint, sampler, nfe, count=COUNT) for sampler, nfe, checkpoint in GANS.get(name, ())]
+    shipped = [gan for gan in GANS.get(name, ()) if gan[2] in checkpoints.names()]
+    plans += [Plan(checkpoint, sampler, nfe, count=COUNT) for sampler, nfe, checkpoint in shipped]
     rows = []
     for about, images in chain(map(drawn, plans), real_ones(name)):
         for extractor in extractors:
