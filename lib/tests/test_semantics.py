@@ -252,7 +252,7 @@ class TestDirections:
         assert float(found.vector.norm()) == pytest.approx(1)
 
     def test_the_difference_of_the_means_is_another_direction(self):
-        """PD-7: told apart best across the direction that varies least, though the means differ along the other as much."""
+        """PD-7: told apart best where they vary least, though the means differ along the other as much."""
         has = torch.arange(8000) % 2 == 0
         z = drawn(8000, 2) * torch.tensor([1.0, 0.1]).double() + 0.5 * has[:, None]
         found = semantics.direction(z, has)
