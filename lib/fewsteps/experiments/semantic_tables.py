@@ -525,11 +525,11 @@ def judges(found: Measured) -> tuple[list[str], list[list[str]]]:
     ours = {row["checkpoint"]: found.title(end) for end, row in found.rows.items()}
     lines = [
         [
-            ours.get(who) or SAMPLERS.get(sampler, sampler),
+            ours.get(who) or SAMPLERS[sampler],
             str(nfe) if nfe else "–",
-            *(_number(d[name]) for name in names),
+            *(_number(seen[who, sampler, nfe][name]) for name in names),
         ]
-        for (who, sampler, nfe), d in seen.items()
+        for who, sampler, nfe in sorted(seen, key=lambda key: key[0] not in ours)  # ours first, the others as they come
     ]
     return ["method", "network calls", *(f"FD-{name}" for name in names)], lines
 
