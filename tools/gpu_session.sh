@@ -133,7 +133,7 @@ all() {
   cd /tmp/tree
   export PYTHONPATH=/tmp/tree/lib OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
   export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=1073741824
-  many fashion-ddgan2-long:20000 fashion-ddgan4-long:20000 --at-once 2 & # baselines that have not reached their gate
+  many fashion-ddgan2-long:10000 fashion-ddgan4-long:10000 --at-once 2 & # baselines that have not reached their gate
   many $(for row in $ROWS; do echo "fashion-$row:2600"; done) --at-once 7 &
   of_pixels &
   wait

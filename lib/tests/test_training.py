@@ -516,6 +516,14 @@ class TestParts:
         assert rate(400, made, since=400) == pytest.approx(0.1 * 0.5)  # it rises again, to where it would have been
         assert rate(409, made, since=400) == rate(409, made)
 
+    def test_the_rate_falls_along_half_a_cosine_to_where_it_ends(self):
+        """BASE-DDGAN: to a sixteenth of it, where it stays."""
+        made = replace(DIGITS, warmup=10, decay=100, end=300)
+        assert rate(100, made) == 1 and rate(200, made) == pytest.approx((1 + 1 / 16) / 2)
+        assert rate(150, made) == pytest.approx(1 / 16 + 15 / 16 * (1 + 0.5**0.5) / 2)
+        assert rate(300, made) == rate(900, made) == pytest.approx(1 / 16)
+        assert "end" not in replace(made, end=0).described() and made.described()["end"] == 300
+
     def test_shifts_move_whole_images_and_fill_with_zeros(self):
         images = torch.arange(1.0, 17).reshape(1, 1, 4, 4).expand(64, 1, 4, 4)
         moved = shifted(images, 1, torch.Generator().manual_seed(0))
