@@ -8,8 +8,6 @@ Sandler et al. 2018 with its norms folded into the convolutions.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewsteps import metrics
-from fewsteps.errors import DataError
+from published import weights
 
 FILE = "mobilenet_v2_imagenet_int8.npz"
 SIDE = 96  # of what it looks at; it was trained at 224, which takes five times as long
@@ -85,9 +83,6 @@ def mobilenet() -> metrics.Extractor:
     DataError
         If the weights are not there.
     """
-    path = Path(os.environ.get("FEWSTEPS_DATA", "")) / "weights" / FILE
-    if not path.exists():
-        raise DataError(f"{FILE} is not in the folder weights of FEWSTEPS_DATA: the second opinion needs it.")
-    with np.load(path, allow_pickle=False) as file:
+    with np.load(weights(FILE), allow_pickle=False) as file:
         network = MobileNetV2(json.loads(str(file["spec"])), dict(file))
     return metrics.from_network("MobileNetV2", network.eval(), channels=3, size=SIDE)

@@ -6,15 +6,12 @@ names. The network is that of He et al. 2016, section 4.2, with subsampled, zero
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewsteps import metrics
-from fewsteps.errors import DataError
+from published import weights
 
 FILE = "resnet56-4bfd9763.th"
 # What the pixels were standardised with when the weights were trained.
@@ -71,10 +68,7 @@ def resnet56() -> metrics.Extractor:
     DataError
         If the weights are not there.
     """
-    path = Path(os.environ.get("FEWSTEPS_DATA", "")) / "weights" / FILE
-    if not path.exists():
-        raise DataError(f"{FILE} is not in the folder weights of FEWSTEPS_DATA: the second opinion needs it.")
-    said = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    said = torch.load(weights(FILE), map_location="cpu", weights_only=True)["state_dict"]
     network = ResNet56()
     network.load_state_dict({name.removeprefix("module."): value for name, value in said.items()})
     return metrics.from_network("ResNet56", network.eval(), channels=3)
