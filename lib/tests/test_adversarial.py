@@ -650,6 +650,9 @@ class TestTraining:
             for end in TABLE_1 if short == "fashion" else ("ddgan2", "progddgan"):
                 made = RECIPES[f"{short}-{end}"]
                 assert made.objective(images).span == PLANNED[short] == steps * made.batch
+                assert made.end == (steps if short == "fashion" else 0)  # where its rate has fallen
+        until = re.search(r"`fashion-ddgan2-long` and `fashion-ddgan4-long` with `--until (\d+)`", queue)
+        assert until and {RECIPES[f"fashion-ddgan{t}-long"].end for t in (2, 4)} == {int(until[1])}
         constant = RECIPES["fashion-progddgan-constant"].objective(images)
         falling = RECIPES["fashion-progddgan"].objective(images)
         seen = range(0, PLANNED["fashion"], RECIPES["fashion-progddgan"].batch)

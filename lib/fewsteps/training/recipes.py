@@ -660,11 +660,11 @@ def prior_of(made: Recipe) -> Recipe:
     )
 
 
-# Half a batch is half the time of a step, and a core has few hours for each of thirteen.
 # The rate falls as in DDGAN's code over the second half of a row's steps, and for the baselines, which miss their gate
 # after the 7000 steps that the full model has, over 3000 more; the full model was trained at one rate.
-_STAYS, _SHORT = (20_000, 0), (1300, 2600)
-_FALLS = {"ddgan2": (7000, 10_000), "ddgan4": (7000, 10_000)}
+_SHORT = (1300, 2600)
+_FALLS = {"ddgan2": (7000, 10_000), "ddgan4": (7000, 10_000), "progddgan": (20_000, 0)}
+# Half a batch is half the time of a step, and a core has few hours for each of thirteen.
 _FASHION: dict[str, Any] = {"network": GAN_SMALL, "eye": "fashion-eye", "batch": 32}
 # R1 and the ratio of the rates, 1.25e-4 to 1.6e-4, are those of DDGAN's code for CIFAR-10.
 _CIFAR: dict[str, Any] = {
@@ -682,7 +682,7 @@ _GANS = [
             RECIPES["fashion"],
             end,
             suffix="-long",
-            falls=_FALLS.get(end, _STAYS),
+            falls=_FALLS[end],
             **_FASHION,
         )
         for end in LONG
